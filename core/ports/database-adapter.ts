@@ -1,0 +1,85 @@
+/**
+ * A destination of flushes: the lake, Postgres, MySQL, BigQuery, or others composed. One contract suite runs on all.
+ *
+ * What a flush hands over, for one table and one shard, is everything that happened at seqs in (fromSeq, toSeq]:
+ *
+ *   rows    each row changed there, merged, as it stood at toSeq: live rows whole, dead rows as tombstones
+ *   deltas  each edit, once, in seq order: the history
+ *
+ * A destination keeps, with the data and atomically, the highest toSeq it holds of each source shard. What comes again
+ * (fromSeq below that) is skipped or cut: a flush is at least once, its effect exactly once (F1).
+ */
+import type { DeltaBatch, LakeSyncError, Result, Scalar, Seq, Stamp, TableSchema } from "../../schemas/index.ts";
+
+/** Merged rows of one table, in columns; values[i] of each column belong to rowIds[i]. */
+export interface RowBatch {
+  readonly rowIds: readonly string[];
+  /** Newest stamp in the row, of its deletion when it is dead. */
+  readonly stamps: readonly Stamp[];
+  /** Seq of the row's last change, at most toSeq. */
+  readonly seqs: readonly Seq[];
+  /** True where the row is deleted; its cells are null then. */
+  readonly deleted: readonly boolean[];
+  /** Seq of the row's version that a flush at or below fromSeq already handed over as live; 0 when there is none. */
+  readonly flushedSeqs: readonly Seq[];
+  /** In the order of the table's columns; canonical values. */
+  readonly columns: readonly { readonly name: string; readonly values: readonly Scalar[] }[];
+  /** Stamp of each cell, in the same order, "" for a cell that was never written; for column-wise merging in a database. */
+  readonly cellStamps: readonly (readonly Stamp[])[];
+}
+
+/** A page of history. `seqs[i]` belongs to entry i of `batch`. */
+export interface HistoryBatch {
+  readonly seqs: readonly Seq[];
+  /** When the shard took each entry, milliseconds since 1970 by the gateway's clock. */
+  readonly receivedMs: readonly number[];
+  readonly batch: DeltaBatch;
+}
+
+export interface FlushBatch {
+  readonly gatewayId: string;
+  /** Name of the shard: the source whose watermark this flush moves. */
+  readonly shard: string;
+  readonly table: TableSchema;
+  /** Exclusive. */
+  readonly fromSeq: Seq;
+  /** Inclusive. */
+  readonly toSeq: Seq;
+  /** Gateway time of the last entry, milliseconds since 1970, and its highest HLC stamp. */
+  readonly toMs: number;
+  /** Pages of changed rows; may be asked for again, and gives the same again. Each row appears once. */
+  rows(): AsyncIterable<RowBatch>;
+  /** Pages of history; likewise. */
+  history(): AsyncIterable<HistoryBatch>;
+}
+
+export interface FlushReceipt {
+  /** What the destination now holds of this shard; at least the batch's toSeq. */
+  readonly watermark: Seq;
+  /** Rows and history entries written by this call; 0 when it was all there already. */
+  readonly rows: number;
+  readonly deltas: number;
+}
+
+export interface LatestStateQuery {
+  readonly table: TableSchema;
+  /** Rows with ids after this, in order of id by code point. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export interface DatabaseAdapter {
+  /** Makes the destination ready for a table as it now is; additive, idempotent, safe to call at once from two places. */
+  ensureSchema(table: TableSchema): Promise<Result<void, LakeSyncError>>;
+  insertDeltas(batch: FlushBatch): Promise<Result<FlushReceipt, LakeSyncError>>;
+  /** History of one shard after a seq, in order, for migration and rebuild. */
+  queryDeltasSince(query: {
+    readonly table: TableSchema;
+    readonly shard: string;
+    readonly afterSeq: Seq;
+    readonly limit: number;
+  }): Promise<Result<HistoryBatch, LakeSyncError>>;
+  /** Live rows in order of id. */
+  getLatestState(query: LatestStateQuery): Promise<Result<RowBatch, LakeSyncError>>;
+  close(): Promise<void>;
+}

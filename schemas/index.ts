@@ -1,0 +1,12 @@
+/** Every shape that crosses a boundary. No I/O. */
+export * from "./delta.ts";
+export * from "./errors.ts";
+export * as proto from "./gen/lakesync_pb.js";
+export * from "./hlc.ts";
+export * from "./ids.ts";
+export * from "./limits.ts";
+export * from "./result.ts";
+export * from "./rules.ts";
+export * from "./table.ts";
+export * from "./value.ts";
+export * from "./wire.ts";

@@ -1,0 +1,78 @@
+/**
+ * Every bound in LakeSync, in one place, with its unit and its cause. Past a bound there is a typed error (S4).
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const SECOND = 1000;
+
+/** Identifiers become SQL, Iceberg and Postgres names; Postgres cuts names at 63 bytes. Characters. */
+export const IDENTIFIER_CHARS_MAX = 63;
+/** A row id is part of a primary key and of object keys' bounds; UTF-8 bytes. */
+export const ROW_ID_BYTES_MAX = 512;
+/** A client id is repeated in every stamp; characters. */
+export const CLIENT_ID_CHARS_MAX = 64;
+
+/** Durable Object SQLite refuses a row over 2 MB in production; a row's state and a log entry stay well below. Bytes. */
+export const ROW_BYTES_MAX = 1 * MiB;
+/** A cell has to leave room for the rest of its row. Bytes of its canonical form. */
+export const CELL_BYTES_MAX = 512 * KiB;
+/** A log entry is one SQLite row (2 MB in production), and is held in memory while it is read. Bytes. */
+export const LOG_ENTRY_BYTES_MAX = 1 * MiB;
+
+/** Durable Object SQLite allows 100 columns a table; devices keep the row id and bookkeeping beside the user's. */
+export const COLUMNS_MAX = 90;
+/** Table schemas travel to every shard and device. */
+export const TABLES_MAX = 500;
+/** More shards of one table than this are a design fault of the app; each is a Durable Object to poke and flush. */
+export const SHARDS_PER_TABLE_MAX = 64;
+/** Sync rules are evaluated for each row on each pull. */
+export const BUCKETS_MAX = 100;
+export const FILTERS_PER_BUCKET_MAX = 32;
+export const FILTER_LIST_MAX = 1000;
+
+/** A request is held in memory, decoded, beside others in an isolate of 128 MB. Bytes, after decompression. */
+export const BODY_BYTES_MAX = 8 * MiB;
+/** One push is one SQLite transaction in each shard. */
+export const PUSH_DELTAS_MAX = 10_000;
+/** A page is held in memory on both ends, and a WebSocket message may have 32 MiB. Bytes. */
+export const PAGE_BYTES_DEFAULT = 1 * MiB;
+export const PAGE_BYTES_MAX = 4 * MiB;
+/** SQLite binds a whole page's keys through one json_each. */
+export const PAGE_ROWS_MAX = 10_000;
+/** A token with claims travels in each request; Workers cap headers at 128 KB in all. Characters. */
+export const TOKEN_CHARS_MAX = 8 * KiB;
+/** A cursor names each shard once. Characters. */
+export const CURSOR_CHARS_MAX = 16 * KiB;
+
+/** A remote stamp further ahead than this is refused (H2). Milliseconds. */
+export const CLOCK_DRIFT_MS_MAX = 60 * SECOND;
+
+/** A shard whose destinations are down refuses pushes past this (PU5): a tenth of a Durable Object's 10 GB. Bytes. */
+export const LOG_BYTES_MAX = 1024 * MiB;
+/** What a 429 advises. Seconds. */
+export const RETRY_AFTER_SECONDS = 5;
+
+/** A flush is asked for when the log holds this much, or its oldest delta is this old (F4). */
+export const FLUSH_BYTES = 16 * MiB;
+export const FLUSH_DELTAS = 50_000;
+export const FLUSH_AGE_MS = 30 * SECOND;
+/** A consumer that says nothing for this long has died; Queues give a consumer 15 minutes. Milliseconds. */
+export const FLUSH_LEASE_MS = 120 * SECOND;
+/** Attempts that fail without hope of success before a batch is set aside (F3). */
+export const FLUSH_ATTEMPTS_MAX = 5;
+/** Peak memory of a Parquet writer is 62-118 MB for 50k rows (docs/decisions): 25k keeps a flush below 128 MB. Rows. */
+export const DATA_FILE_ROWS = 25_000;
+/** A page of a flush crosses RPC as one message (32 MiB). Bytes. */
+export const FLUSH_PAGE_BYTES = 4 * MiB;
+
+/** Change lists let a client catch up without a scan; a client further behind starts over. Deltas and milliseconds. */
+export const CHANGE_LIST_DELTAS = 1_000_000;
+export const CHANGE_LIST_MS = 7 * 24 * 3600 * SECOND;
+/** Tombstones are needed until no device can hold an older edit of the row. Milliseconds. */
+export const TOMBSTONE_MS = 30 * 24 * 3600 * SECOND;
+
+/** Hibernating sockets of one hub; Durable Objects take 32,768, memory is the bound. */
+export const SOCKETS_PER_HUB_MAX = 10_000;
+/** Pokes to one hub are merged for this long under load. Milliseconds. */
+export const POKE_MERGE_MS = 5;
