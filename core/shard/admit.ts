@@ -4,9 +4,9 @@
  */
 import {
   type Absent,
-  checkScalar,
   CLOCK_DRIFT_MS_MAX,
   type Column,
+  checkScalar,
   type DeltaBatch,
   type ErrorCode,
   HLC_ZERO,
@@ -45,33 +45,52 @@ const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${tex
 /** Checks that need no table. */
 function headProblem(letter: string, rowId: unknown, hlc: unknown, nowMs: number): { refusal: Refusal } | undefined {
   if (!isRowId(rowId))
-    return refuse("BadRowId", `A row id is 1 to ${ROW_ID_BYTES_MAX} bytes of well-formed text without control characters.`);
-  if (letter !== "I" && letter !== "U" && letter !== "D") return refuse("BadRequest", "A pushed delta is an INSERT, an UPDATE or a DELETE.");
+    return refuse(
+      "BadRowId",
+      `A row id is 1 to ${ROW_ID_BYTES_MAX} bytes of well-formed text without control characters.`,
+    );
+  if (letter !== "I" && letter !== "U" && letter !== "D")
+    return refuse("BadRequest", "A pushed delta is an INSERT, an UPDATE or a DELETE.");
   // The top bit would make the clock negative where 64-bit integers are signed, as in Iceberg and SQL.
   if (!isHlcText(hlc) || hlc === HLC_ZERO || hlc >= "8")
-    return refuse("BadHlc", "An hlc is a positive 63-bit number: milliseconds since 1970, shifted left by 16, plus a counter.");
+    return refuse(
+      "BadHlc",
+      "An hlc is a positive 63-bit number: milliseconds since 1970, shifted left by 16, plus a counter.",
+    );
   const ahead = hlcMillis(hlc) - nowMs;
   if (ahead > CLOCK_DRIFT_MS_MAX) return refuse("ClockDrift", driftError(ahead).message);
   return undefined;
 }
 
 /** Checks of a delta's cells as a whole. */
-function shapeProblem(table: TableSchema, letter: string, cells: Cells, count: number): { refusal: Refusal } | undefined {
+function shapeProblem(
+  table: TableSchema,
+  letter: string,
+  cells: Cells,
+  count: number,
+): { refusal: Refusal } | undefined {
   if (letter === "D") return count > 0 ? refuse("BadRequest", "A DELETE names no columns.") : undefined;
   if (letter === "U" && count === 0) return refuse("BadRequest", "An UPDATE names at least one column.");
   for (const column of table.columns) {
     if (column.nullable) continue;
     const value = cells[column.id];
     if (value === null || (letter === "I" && value === undefined))
-      return refuse("NotNull", `Column ${quote(column.name)} of table ${quote(table.table)} takes no NULL; give it a value.`);
+      return refuse(
+        "NotNull",
+        `Column ${quote(column.name)} of table ${quote(table.table)} takes no NULL; give it a value.`,
+      );
   }
   return undefined;
 }
 
 const unknownColumn = (table: TableSchema, name: string) =>
-  refuse("UnknownColumn", `Table ${quote(table.table)} (version ${table.version}) has no column ${quote(name)}; an admin can add it.`);
+  refuse(
+    "UnknownColumn",
+    `Table ${quote(table.table)} (version ${table.version}) has no column ${quote(name)}; an admin can add it.`,
+  );
 
-const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) => refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
+const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
+  refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
 
 /** Entries of a columnar batch; values have to be canonical. */
 export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Generator<Admitted> {
@@ -88,7 +107,8 @@ export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number
       if (problem) break;
       const value = values[at] as Scalar | Absent;
       if (isAbsent(value)) {
-        if (!Array.isArray(value) || value.length > 0) problem = refuse("WrongType", `Column ${quote(name)}: a batch holds canonical values only.`);
+        if (!Array.isArray(value) || value.length > 0)
+          problem = refuse("WrongType", `Column ${quote(name)}: a batch holds canonical values only.`);
         continue;
       }
       if (!column) problem = unknownColumn(table, name);
@@ -117,5 +137,9 @@ export function admitLoose(table: TableSchema, delta: LooseDelta, nowMs: number)
     if (!parsed.ok) return wrongValue(column, parsed.error);
     cells[column.id] = parsed.value;
   }
-  return shapeProblem(table, delta.letter, cells, delta.columns.length) ?? { candidate: { letter: delta.letter, rowId: delta.rowId, hlc: delta.hlc, cells } };
+  return (
+    shapeProblem(table, delta.letter, cells, delta.columns.length) ?? {
+      candidate: { letter: delta.letter, rowId: delta.rowId, hlc: delta.hlc, cells },
+    }
+  );
 }

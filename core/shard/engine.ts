@@ -16,8 +16,8 @@ import {
   LOG_BYTES_MAX,
   NO_RULES,
   ok,
-  type Result,
   RETRY_AFTER_SECONDS,
+  type Result,
   type Seq,
   type TableSchema,
 } from "../../schemas/index.ts";
@@ -38,7 +38,12 @@ export interface ShardLimits {
   readonly listDeltas: number;
 }
 
-const DEFAULT_LIMITS: ShardLimits = { logBytesMax: LOG_BYTES_MAX, leaseMs: FLUSH_LEASE_MS, listMs: CHANGE_LIST_MS, listDeltas: CHANGE_LIST_DELTAS };
+const DEFAULT_LIMITS: ShardLimits = {
+  logBytesMax: LOG_BYTES_MAX,
+  leaseMs: FLUSH_LEASE_MS,
+  listMs: CHANGE_LIST_MS,
+  listDeltas: CHANGE_LIST_DELTAS,
+};
 
 export interface ShardStatus {
   readonly shard: string;
@@ -52,7 +57,12 @@ export interface ShardStatus {
   readonly databaseBytes: number;
   readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
   readonly lastError: string | null;
-  readonly setAside: readonly { readonly table: string; readonly fromSeq: number; readonly toSeq: number; readonly reason: string }[];
+  readonly setAside: readonly {
+    readonly table: string;
+    readonly fromSeq: number;
+    readonly toSeq: number;
+    readonly reason: string;
+  }[];
   readonly tables: readonly { readonly table: string; readonly rows: number }[];
 }
 
@@ -88,7 +98,8 @@ export class ShardEngine {
     const sql = this.#sql;
     this.#names.clear();
     this.#numbers.clear();
-    for (const { t, name } of sql.exec<{ t: number; name: string }>("SELECT t, name FROM names")) this.#remember(t, name);
+    for (const { t, name } of sql.exec<{ t: number; name: string }>("SELECT t, name FROM names"))
+      this.#remember(t, name);
     const config = readMeta(sql, "config");
     this.#config = config === undefined ? undefined : (JSON.parse(config) as ShardConfig);
     const lease = readMeta(sql, "lease");
@@ -96,12 +107,16 @@ export class ShardEngine {
     this.#former = undefined;
     this.#flushed = Number(readMeta(sql, "flushed") ?? 0);
     this.#measureLog();
-    const [top] = sql.exec<{ head: number }>("SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head");
+    const [top] = sql.exec<{ head: number }>(
+      "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
+    );
     this.#head = Math.max(top?.head ?? 0, this.#flushed);
   }
 
   #measureLog(): void {
-    const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>("SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL");
+    const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
+      "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
+    );
     this.#logBytes = log?.bytes ?? 0;
     this.#oldestMs = log?.oldest ?? null;
   }
@@ -150,7 +165,9 @@ export class ShardEngine {
   }
 
   #configured(): ShardConfig {
-    return this.#config ?? { gatewayId: "", shard: "", version: 0, rulesVersion: 0, rules: NO_RULES, tables: [], owns: {} };
+    return (
+      this.#config ?? { gatewayId: "", shard: "", version: 0, rulesVersion: 0, rules: NO_RULES, tables: [], owns: {} }
+    );
   }
 
   /** Whose a client id is; undefined when this shard has not met it. */
@@ -166,9 +183,13 @@ export class ShardEngine {
   push(input: PushInput): Result<PushOutcome, LakeSyncError> {
     if (this.#logBytes >= this.#limits.logBytesMax)
       return err(
-        new LakeSyncError("LogFull", "The gateway cannot flush to its destinations at the moment and its log is full. Keep the deltas and push again later.", {
-          retryAfterSeconds: RETRY_AFTER_SECONDS,
-        }),
+        new LakeSyncError(
+          "LogFull",
+          "The gateway cannot flush to its destinations at the moment and its log is full. Keep the deltas and push again later.",
+          {
+            retryAfterSeconds: RETRY_AFTER_SECONDS,
+          },
+        ),
       );
     const lease = this.#lease;
     const boundary = (lease?.to ?? this.#flushed) as Seq;
@@ -202,7 +223,10 @@ export class ShardEngine {
   }
 
   /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */
-  lease(nowMs: number, token: string): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
+  lease(
+    nowMs: number,
+    token: string,
+  ): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
     const open = this.#lease;
     if (open && open.expiresMs > nowMs) return "busy";
     if (!open && this.#head === this.#flushed) return "empty";
@@ -214,7 +238,11 @@ export class ShardEngine {
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     this.#former = undefined;
-    const numbers = this.#sql.exec<{ t: number }>("SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL", lease.from, lease.to);
+    const numbers = this.#sql.exec<{ t: number }>(
+      "SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL",
+      lease.from,
+      lease.to,
+    );
     const names = numbers.map(({ t }) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
@@ -235,7 +263,14 @@ export class ShardEngine {
 
   /** Likewise, for the history. */
   flushHistory(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
-    return historyPage(this.#sql, assertLease(this.#lease, token), table, this.#tableNumber(table.table), after, maxChars);
+    return historyPage(
+      this.#sql,
+      assertLease(this.#lease, token),
+      table,
+      this.#tableNumber(table.table),
+      after,
+      maxChars,
+    );
   }
 
   /**
@@ -247,13 +282,23 @@ export class ShardEngine {
     const failed = results.filter((r) => r.error);
     const retry = failed.find((r) => !r.error?.hopeless);
     this.#atomically(() => {
-      writeMeta(this.#sql, "flushError", failed[0]?.error ? `${failed[0].table}: ${failed[0].error.message}` : undefined);
+      writeMeta(
+        this.#sql,
+        "flushError",
+        failed[0]?.error ? `${failed[0].table}: ${failed[0].error.message}` : undefined,
+      );
       if (retry) {
         writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
         return;
       }
       for (const { table, error } of failed)
-        this.#sql.exec("UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?", error?.message ?? "", this.#tableNumber(table), lease.from, lease.to);
+        this.#sql.exec(
+          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
+          error?.message ?? "",
+          this.#tableNumber(table),
+          lease.from,
+          lease.to,
+        );
       trimLog(this.#sql, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
@@ -284,12 +329,13 @@ export class ShardEngine {
       lease: lease ? { from: lease.from, to: lease.to, attempt: lease.attempt, expiresMs: lease.expiresMs } : null,
       lastError: readMeta(this.#sql, "flushError") ?? null,
       setAside: this.#sql
-        .exec<{ t: number; first: number; last: number; aside: string }>("SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside")
+        .exec<{ t: number; first: number; last: number; aside: string }>(
+          "SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside",
+        )
         .map((r) => ({ table: this.#numbers.get(r.t) ?? "", fromSeq: r.first, toSeq: r.last, reason: r.aside })),
       tables: this.#sql
         .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
         .map((r) => ({ table: this.#numbers.get(r.t) ?? "", rows: r.n })),
     };
   }
-
 }

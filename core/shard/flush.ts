@@ -52,7 +52,8 @@ interface LogRow {
   readonly [column: string]: string | number;
 }
 
-const staleLease = () => new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
+const staleLease = () =>
+  new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
 
 export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   if (lease?.token !== token) throw staleLease();
@@ -60,7 +61,13 @@ export const assertLease = (lease: Lease | undefined, token: string): Lease => {
 };
 
 /** Log rows of one table in a lease, after a seq, up to about `maxChars` of text. */
-function leasedRows(sql: SqlStore, lease: Lease, t: number, after: Seq, maxChars: number): { rows: LogRow[]; next?: Seq } {
+function leasedRows(
+  sql: SqlStore,
+  lease: Lease,
+  t: number,
+  after: Seq,
+  maxChars: number,
+): { rows: LogRow[]; next?: Seq } {
   const rows: LogRow[] = [];
   let chars = 0;
   let seq: number = after;
@@ -78,7 +85,14 @@ function leasedRows(sql: SqlStore, lease: Lease, t: number, after: Seq, maxChars
 }
 
 /** A page of history, in the order of seqs. */
-export function historyPage(sql: SqlStore, lease: Lease, table: TableSchema, t: number, after: Seq, maxChars: number): FlushPage<HistoryBatch[]> {
+export function historyPage(
+  sql: SqlStore,
+  lease: Lease,
+  table: TableSchema,
+  t: number,
+  after: Seq,
+  maxChars: number,
+): FlushPage<HistoryBatch[]> {
   const names = new Map(table.columns.map((c) => [c.id, c.name]));
   const { rows, next } = leasedRows(sql, lease, t, after, maxChars);
   const page = rows.map((row) => {
@@ -90,7 +104,15 @@ export function historyPage(sql: SqlStore, lease: Lease, table: TableSchema, t: 
 }
 
 /** A page of the rows that changed, each where it changed last within the lease, as it stood at the lease's end. */
-export function rowsPage(sql: SqlStore, lease: Lease, table: TableSchema, t: number, after: Seq, maxChars: number, former: ReadonlyMap<string, StoredRow>): FlushPage<RowBatch> {
+export function rowsPage(
+  sql: SqlStore,
+  lease: Lease,
+  table: TableSchema,
+  t: number,
+  after: Seq,
+  maxChars: number,
+  former: ReadonlyMap<string, StoredRow>,
+): FlushPage<RowBatch> {
   const { rows, next } = leasedRows(sql, lease, t, after, maxChars);
   const builder = new RowBatchBuilder(table);
   for (const { first, changes } of rows) {
@@ -99,7 +121,12 @@ export function rowsPage(sql: SqlStore, lease: Lease, table: TableSchema, t: num
     ids.forEach((id, k) => {
       const row = present.get(id);
       if (!row) return;
-      const stored = row.seq <= lease.to ? (row.seq === first + k ? unpackRow(row.seq, row.state) : undefined) : former.get(`${t}:${id}`);
+      const stored =
+        row.seq <= lease.to
+          ? row.seq === first + k
+            ? unpackRow(row.seq, row.state)
+            : undefined
+          : former.get(`${t}:${id}`);
       if (stored?.seq === first + k) builder.add(id, stored);
     });
   }
@@ -110,7 +137,10 @@ export function rowsPage(sql: SqlStore, lease: Lease, table: TableSchema, t: num
 /** Rows as they were when a lease began, for those that changed since: (table number, id) to state. */
 export function formerRows(sql: SqlStore, lease: Lease): Map<string, StoredRow> {
   const former = new Map<string, StoredRow>();
-  for (const { t, cow } of sql.exec<{ t: number; cow: string }>("SELECT t, cow FROM log WHERE first > ? AND cow IS NOT NULL ORDER BY first", lease.to))
+  for (const { t, cow } of sql.exec<{ t: number; cow: string }>(
+    "SELECT t, cow FROM log WHERE first > ? AND cow IS NOT NULL ORDER BY first",
+    lease.to,
+  ))
     for (const [id, seq, packed] of JSON.parse(cow) as [string, number, string][]) {
       const key = `${t}:${id}`;
       if (!former.has(key)) former.set(key, unpackRow(seq, packed));

@@ -7,7 +7,16 @@
  *                                            edit killed it or changed one of them: who could see it before (PL4)
  *   cow      [[id, seq, state]]              the row as a flush in progress has to see it (rule L1: as of the lease's end)
  */
-import { type Absent, ABSENT, type ClientId, type DeltaBatch, type HlcText, HLC_TEXT_CHARS, type Scalar, type Seq } from "../../schemas/index.ts";
+import {
+  ABSENT,
+  type Absent,
+  type ClientId,
+  type DeltaBatch,
+  HLC_TEXT_CHARS,
+  type HlcText,
+  type Scalar,
+  type Seq,
+} from "../../schemas/index.ts";
 import type { SqlStore } from "../ports/index.ts";
 import type { Cells } from "./stored-row.ts";
 
@@ -38,7 +47,14 @@ type StoredEdits = { ops: string; hlcs: string; columns: [number, (Scalar | Abse
 const ENTRY_CHARS = 400 * 1024;
 
 /** Appends entries from `first` on, in as few rows as fit. @returns bytes (UTF-16 units) added */
-export function appendLog(sql: SqlStore, t: number, client: ClientId, first: number, entries: readonly LogEntry[], at: number): number {
+export function appendLog(
+  sql: SqlStore,
+  t: number,
+  client: ClientId,
+  first: number,
+  entries: readonly LogEntry[],
+  at: number,
+): number {
   const edits = JSON.stringify(packEdits(entries));
   const images = entries.flatMap((e, k) => (e.image ? [[k, e.image]] : []));
   const changes = JSON.stringify({ ids: entries.map((e) => e.rowId), ...(images.length > 0 && { images }) });
@@ -88,7 +104,13 @@ function unpackHlcs(text: string): HlcText[] {
 }
 
 /** Edits of a log row as a batch, columns named by `nameOf`; a column without a name any more was dropped and is left out. */
-export function unpackEdits(table: string, client: ClientId, changes: string, edits: string, nameOf: (id: number) => string | undefined): DeltaBatch {
+export function unpackEdits(
+  table: string,
+  client: ClientId,
+  changes: string,
+  edits: string,
+  nameOf: (id: number) => string | undefined,
+): DeltaBatch {
   const { ids } = JSON.parse(changes) as StoredChanges;
   const { ops, hlcs, columns } = JSON.parse(edits) as StoredEdits;
   const named = columns.flatMap(([id, values]) => {
@@ -143,7 +165,12 @@ export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly Hl
   const known = new Set<HlcText>();
   if (clocks.length === 0) return known;
   const [low, high] = [clocks[0] as HlcText, clocks.at(-1) as HlcText];
-  for (const row of sql.exec<{ edits: string }>("SELECT edits FROM log WHERE client = ? AND low <= ? AND high >= ?", client, high, low))
+  for (const row of sql.exec<{ edits: string }>(
+    "SELECT edits FROM log WHERE client = ? AND low <= ? AND high >= ?",
+    client,
+    high,
+    low,
+  ))
     for (const hlc of unpackHlcs((JSON.parse(row.edits) as StoredEdits).hlcs)) known.add(hlc);
   for (const row of sql.exec<ListRow>(
     "SELECT last, body FROM lists WHERE low <= ? AND high >= ? AND instr(clients, ?) > 0",
@@ -161,7 +188,17 @@ export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly Hl
  * @param upTo inclusive
  */
 export function trimLog(sql: SqlStore, upTo: Seq): void {
-  const rows = sql.exec<{ first: number; last: number; t: number; client: ClientId; low: string; high: string; at: number; changes: string; edits: string }>(
+  const rows = sql.exec<{
+    first: number;
+    last: number;
+    t: number;
+    client: ClientId;
+    low: string;
+    high: string;
+    at: number;
+    changes: string;
+    edits: string;
+  }>(
     "SELECT first, last, t, client, low, high, at, changes, edits FROM log WHERE last <= ? AND first > coalesce((SELECT max(last) FROM lists), 0) ORDER BY first",
     upTo,
   );
@@ -173,7 +210,15 @@ export function trimLog(sql: SqlStore, upTo: Seq): void {
     if (!last) return;
     sql.exec(
       "INSERT INTO lists (first, last, clients, low, high, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      ...[(group[0] as StoredList).first, last.first + last.ids.length - 1, `,${[...meta.clients].join(",")},`, meta.low, meta.high, meta.at, JSON.stringify(group)],
+      ...[
+        (group[0] as StoredList).first,
+        last.first + last.ids.length - 1,
+        `,${[...meta.clients].join(",")},`,
+        meta.low,
+        meta.high,
+        meta.at,
+        JSON.stringify(group),
+      ],
     );
     group = [];
     chars = 0;
@@ -197,7 +242,11 @@ export function trimLog(sql: SqlStore, upTo: Seq): void {
 
 /** Drops change lists that are too old or too many; what they knew of each client's clocks shrinks to a watermark. */
 export function dropLists(sql: SqlStore, olderThanMs: number, upToSeq: number): void {
-  for (const row of sql.exec<{ first: number; body: string }>("SELECT first, body FROM lists WHERE at < ? OR last <= ?", olderThanMs, upToSeq)) {
+  for (const row of sql.exec<{ first: number; body: string }>(
+    "SELECT first, body FROM lists WHERE at < ? OR last <= ?",
+    olderThanMs,
+    upToSeq,
+  )) {
     for (const list of JSON.parse(row.body) as StoredList[]) {
       const high = unpackHlcs(list.hlcs).reduce((a, b) => (a > b ? a : b));
       sql.exec("UPDATE clients SET trimmed = max(trimmed, ?) WHERE client = ?", high, list.client);

@@ -20,9 +20,9 @@ import {
   type Result,
   type Scalar,
   type Seq,
+  type Stamp,
   stampClient,
   stampHlc,
-  type Stamp,
   type TableSchema,
 } from "../../schemas/index.ts";
 import { cellOf, isAlive, type RowState } from "../merge.ts";
@@ -67,7 +67,10 @@ export interface PullContext {
 }
 
 const expired = () =>
-  new LakeSyncError("CursorExpired", "The cursor is older than what the gateway remembers, or the rules or your claims changed; start again without a cursor and keep the outbox.");
+  new LakeSyncError(
+    "CursorExpired",
+    "The cursor is older than what the gateway remembers, or the rules or your claims changed; start again without a cursor and keep the outbox.",
+  );
 
 export function pull(context: PullContext, input: PullInput): Result<PullPage, LakeSyncError> {
   const { config, head } = context;
@@ -136,7 +139,12 @@ class Page {
   /** Rows by id, in the order of their bytes, as SQLite keeps them. */
   #scanRows(name: string, after: string): PackedRow[] {
     const limit = 1000;
-    return this.#context.sql.exec<PackedRow>("SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?", this.#context.tableNumber(name), after, limit);
+    return this.#context.sql.exec<PackedRow>(
+      "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
+      this.#context.tableNumber(name),
+      after,
+      limit,
+    );
   }
 
   tail(since: number, exact: boolean): Position {
@@ -169,13 +177,31 @@ class Page {
         if (image) images.set(key, [...(images.get(key) ?? []), image]);
         const row = rows.get(id);
         if (!row) continue; // the row left this shard
-        this.#sendChange(table.access, name, row, list.first + from + k, image !== undefined, images.get(key) ?? [], since, exact);
+        this.#sendChange(
+          table.access,
+          name,
+          row,
+          list.first + from + k,
+          image !== undefined,
+          images.get(key) ?? [],
+          since,
+          exact,
+        );
       }
     }
     return list.ids.length;
   }
 
-  #sendChange(access: TableAccess, name: string, row: PackedRow, seq: number, here: boolean, seen: readonly Cells[], since: number, exact: boolean): void {
+  #sendChange(
+    access: TableAccess,
+    name: string,
+    row: PackedRow,
+    seq: number,
+    here: boolean,
+    seen: readonly Cells[],
+    since: number,
+    exact: boolean,
+  ): void {
     const last = row.seq === seq;
     if (!last && !here) return;
     const { state } = unpackRow(row.seq, row.state);
@@ -199,7 +225,8 @@ class Page {
     const table = this.#tables.get(name);
     if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
     const builder = this.#builder(name);
-    if (state.deleted !== "" && (whole || state.deletedSeq > since)) builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
+    if (state.deleted !== "" && (whole || state.deletedSeq > since))
+      builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
     let inserted = false;
     for (const layer of state.layers) {
       if (!whole && layer.seq <= since) continue;

@@ -21,7 +21,7 @@ import {
 import { deltaId } from "../delta-id.ts";
 import { applyEdit, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
-import { decidingColumns, tableAccess, type TableAccess } from "../sync-rules.ts";
+import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
 import { type Admitted, admitBatch, admitLoose, type Candidate, type Refusal } from "./admit.ts";
 import { ownsRow, type ShardConfig } from "./config.ts";
 import { appendLog, knownClocks, type LogEntry } from "./log.ts";
@@ -116,7 +116,8 @@ function byTable(config: ShardConfig, input: PushInput): TableWork[] {
   for (const batch of input.batches) {
     const { table, items } = workOf(batch.table);
     if (!table) {
-      batch.rowIds.forEach((rowId, at) => items.push({ admitted: unknownTable(batch.table), rowId, hlc: batch.hlcs[at] as HlcText, columns: () => ({}) }));
+      for (const [at, rowId] of batch.rowIds.entries())
+        items.push({ admitted: unknownTable(batch.table), rowId, hlc: batch.hlcs[at] as HlcText, columns: () => ({}) });
       continue;
     }
     let at = 0;
@@ -136,12 +137,16 @@ function byTable(config: ShardConfig, input: PushInput): TableWork[] {
 }
 
 const unknownTable = (name: string): Admitted => ({
-  refusal: { code: "UnknownTable", message: `There is no table ${JSON.stringify(name.slice(0, 80))}; an admin puts its schema at /admin/tables/.` },
+  refusal: {
+    code: "UnknownTable",
+    message: `There is no table ${JSON.stringify(name.slice(0, 80))}; an admin puts its schema at /admin/tables/.`,
+  },
 });
 
 function namedCells(table: TableSchema, cells: Cells): Record<string, Scalar> {
   const named: Record<string, Scalar> = {};
-  for (const column of table.columns) if (Object.hasOwn(cells, column.id)) named[column.name] = cells[column.id] as Scalar;
+  for (const column of table.columns)
+    if (Object.hasOwn(cells, column.id)) named[column.name] = cells[column.id] as Scalar;
   return named;
 }
 
@@ -173,7 +178,9 @@ class TablePush {
     this.#input = input;
     this.#work = work;
     this.#outcome = outcome;
-    this.#access = work.table ? tableAccess(config.rules, work.table, input.claims) : { sees: () => false, writes: () => false, seesAll: false };
+    this.#access = work.table
+      ? tableAccess(config.rules, work.table, input.claims)
+      : { sees: () => false, writes: () => false, seesAll: false };
     this.#deciding = work.table ? decidingColumns(config.rules, work.table) : [];
   }
 
@@ -214,18 +221,33 @@ class TablePush {
       if (item.loose) this.#outcome.accepted.push(this.#idOf(item));
     } else {
       const { rowId, hlc } = item;
-      this.#outcome.rejected.push({ ...refusal, deltaId: item.loose?.claimed || this.#idOf(item), table: this.#work.name, rowId: String(rowId), hlc });
+      this.#outcome.rejected.push({
+        ...refusal,
+        deltaId: item.loose?.claimed || this.#idOf(item),
+        table: this.#work.name,
+        rowId: String(rowId),
+        hlc,
+      });
     }
   }
 
   #idOf(item: Item): DeltaId {
-    return deltaId({ clientId: this.#input.clientId, hlc: item.hlc, table: this.#work.name, rowId: String(item.rowId), columns: item.columns() });
+    return deltaId({
+      clientId: this.#input.clientId,
+      hlc: item.hlc,
+      table: this.#work.name,
+      rowId: String(item.rowId),
+      columns: item.columns(),
+    });
   }
 
   #take(item: Item, candidate: Candidate, seq: number): Refusal | undefined {
     const { config, flushBoundary, leaseFrom } = this.#context;
     if (item.loose?.claimed && item.loose.claimed !== this.#idOf(item))
-      return { code: "DeltaIdMismatch", message: "The deltaId is not the id of this delta; leave it out, or compute it as docs/SPEC.md (M4) has it." };
+      return {
+        code: "DeltaIdMismatch",
+        message: "The deltaId is not the id of this delta; leave it out, or compute it as docs/SPEC.md (M4) has it.",
+      };
     if (!ownsRow(config.owns[this.#work.name], candidate.rowId))
       return { code: "ShardMoved", message: "The row lives in another shard by now; push again." };
     const touched = this.#rows.get(candidate.rowId) as Touched;
@@ -236,7 +258,10 @@ class TablePush {
     const alive = isAlive(row.state);
     const deciding = this.#cellsOf(row.state);
     if (this.#tooLarge(touched, candidate))
-      return { code: "RowTooLarge", message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.` };
+      return {
+        code: "RowTooLarge",
+        message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.`,
+      };
     const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
     if (!unrestricted && !this.#mayWrite(row, after, candidate)) return WRITE_FORBIDDEN;
     if (!changed) {
@@ -244,13 +269,23 @@ class TablePush {
       return undefined;
     }
     const image = alive && this.#movesRow(deciding, after) ? deciding : undefined;
-    const cow = touched.before && !touched.changed && row.seq > leaseFrom && row.seq <= flushBoundary ? { seq: row.seq, packed: touched.before.state } : undefined;
+    const cow =
+      touched.before && !touched.changed && row.seq > leaseFrom && row.seq <= flushBoundary
+        ? { seq: row.seq, packed: touched.before.state }
+        : undefined;
     const next: StoredRow = { state: after, seq, flushedSeq: flushedVersion(row, flushBoundary) };
     const grave = isAlive(after) ? undefined : alive ? deciding : row.grave;
     if (grave) next.grave = grave;
     touched.row = next;
     touched.changed = true;
-    this.#entries.push({ letter: candidate.letter, rowId: candidate.rowId, hlc: candidate.hlc, cells: candidate.cells, ...(image && { image }), ...(cow && { cow }) });
+    this.#entries.push({
+      letter: candidate.letter,
+      rowId: candidate.rowId,
+      hlc: candidate.hlc,
+      cells: candidate.cells,
+      ...(image && { image }),
+      ...(cow && { cow }),
+    });
     return undefined;
   }
 
@@ -316,6 +351,6 @@ class TablePush {
 
 const WRITE_FORBIDDEN: Refusal = {
   code: "WriteForbidden",
-  message: "The sync rules do not let this token write this row as it is or as it would be; the device has to take the edit back.",
+  message:
+    "The sync rules do not let this token write this row as it is or as it would be; the device has to take the edit back.",
 };
-

@@ -29,7 +29,12 @@ export function readMeta(sql: SqlStore, key: string): string | undefined {
 
 export function writeMeta(sql: SqlStore, key: string, value: string | undefined): void {
   if (value === undefined) sql.exec("DELETE FROM meta WHERE key = ?", key);
-  else sql.exec("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value);
+  else
+    sql.exec(
+      "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+      key,
+      value,
+    );
 }
 
 export interface PackedRow extends SqlRow {
@@ -47,7 +52,11 @@ export function readRows(sql: SqlStore, t: number, ids: readonly string[]): Pack
   const rows: PackedRow[] = [];
   for (const text of jsonSlices(ids.map((id) => JSON.stringify(id))))
     rows.push(
-      ...sql.exec<PackedRow>("SELECT r.id, r.seq, r.state FROM json_each(?) AS k CROSS JOIN rows AS r WHERE r.t = ? AND r.id = k.value", text, t),
+      ...sql.exec<PackedRow>(
+        "SELECT r.id, r.seq, r.state FROM json_each(?) AS k CROSS JOIN rows AS r WHERE r.t = ? AND r.id = k.value",
+        text,
+        t,
+      ),
     );
   return rows;
 }

@@ -4,8 +4,9 @@
  *
  *   [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, [[stamp | 0, seq, { columnId: value }], ...], grave?]
  */
-import { emptyRow, isAlive, type RowState } from "../merge.ts";
+
 import type { Scalar, Seq, Stamp } from "../../schemas/index.ts";
+import { emptyRow, isAlive, type RowState } from "../merge.ts";
 
 export type Cells = Record<string, Scalar>;
 
