@@ -21,7 +21,7 @@ function oneObject(bytes: Uint8Array): LakeAdapter & { fetched: number } {
 }
 
 const EXTREMES: Record<LakeType, Scalar[]> = {
-  string: ["", "a", "ß", "\u{10FFFF}", "\uFFFF", "𝄞 clef", "x".repeat(100_000), null],
+  string: ["", "\uFEFFa", "ß", "\u{10FFFF}", "\uFFFF", "𝄞 clef", "x".repeat(100_000), null],
   long: [0, -1, 2 ** 53 - 1, -(2 ** 53 - 1), "9223372036854775807", "-9223372036854775808", 4_294_967_296, null],
   double: [0, -1.5, Number.MAX_VALUE, Number.MIN_VALUE, -Number.MAX_VALUE, 0.1, 2 ** 53, null],
   boolean: [true, false, true, true, false, true, false, null],

@@ -11,7 +11,8 @@ import type { LakeAdapter } from "../../core/index.ts";
 import { bytesToBase64, invariant, LakeSyncError, type Scalar, unwrap } from "../../schemas/index.ts";
 import type { LakeType } from "./types.ts";
 
-const utf8 = new TextDecoder();
+// A byte order mark is part of the text.
+const utf8 = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const parsers = {
   timestampFromMilliseconds: (millis: bigint) => millis * 1000n,
   timestampFromMicroseconds: (micros: bigint) => micros,
