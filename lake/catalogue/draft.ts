@@ -128,3 +128,10 @@ function metadataLog(
   const entry = { "metadata-file": context.baseLocation, "timestamp-ms": base["last-updated-ms"] };
   return [...log, entry].slice(-max);
 }
+
+/** Files that fall out of the metadata log between two versions, where the table asks for them to be deleted. */
+export function droppedMetadataFiles(before: TableMetadata, after: TableMetadata): readonly string[] {
+  if (after.properties?.["write.metadata.delete-after-commit.enabled"] !== "true") return [];
+  const kept = new Set((after["metadata-log"] ?? []).map((entry) => entry["metadata-file"]));
+  return (before["metadata-log"] ?? []).map((entry) => entry["metadata-file"]).filter((file) => !kept.has(file));
+}
