@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { initParquet } from "./parquet/index.ts";
 
+export { FolderStore } from "./store/folder.ts";
+
 /** Compiles parquet-wasm from the package and hands it to the writer. */
 export function initParquetInNode(): void {
   const path = fileURLToPath(import.meta.resolve("parquet-wasm/esm/parquet_wasm_bg.wasm"));
