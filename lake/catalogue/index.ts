@@ -1,0 +1,13 @@
+/** The Iceberg catalogue: table metadata, the embedded catalogue, and a client for any other. */
+
+export type { CommitContext } from "./draft.ts";
+export * from "./errors.ts";
+export * from "./json.ts";
+export {
+  checkRequirements,
+  FORMAT_VERSION,
+  newTableMetadata,
+  parseTableMetadata,
+  withRefSnapshotsOnly,
+} from "./metadata.ts";
+export { applyUpdates } from "./updates.ts";
