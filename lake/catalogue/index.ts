@@ -1,6 +1,6 @@
 /** The Iceberg catalogue: table metadata, the embedded catalogue, and a client for any other. */
-
 export type { CommitContext } from "./draft.ts";
+export { EmbeddedCatalogue, type EmbeddedCatalogueOptions, type FaultPoint } from "./embedded.ts";
 export * from "./errors.ts";
 export * from "./json.ts";
 export {
@@ -10,4 +10,6 @@ export {
   parseTableMetadata,
   withRefSnapshotsOnly,
 } from "./metadata.ts";
+export { type Namespace, SEPARATOR } from "./names.ts";
+export * from "./server.ts";
 export { applyUpdates } from "./updates.ts";
