@@ -12,7 +12,8 @@ const TODOS = tableSchema([
   { id: 2, name: "done", type: "boolean", nullable: true },
 ]);
 
-const byId = (rows: Record<string, unknown>[]) => Object.fromEntries(rows.map((row) => [row._row_id, row]));
+const byId = (rows: Record<string, unknown>[]): Record<string, Record<string, unknown>> =>
+  Object.fromEntries(rows.map((row) => [row._row_id, row]));
 
 test("[F1] inserts, updates, deletes and re-inserts arrive once, in rows and in history", async () => {
   const { deps } = testLake();
