@@ -1,0 +1,2 @@
+/** The lake: Iceberg tables over object storage, and their catalogue. */
+export * from "./catalogue/index.ts";
