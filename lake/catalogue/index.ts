@@ -11,5 +11,7 @@ export {
   withRefSnapshotsOnly,
 } from "./metadata.ts";
 export { type Namespace, SEPARATOR } from "./names.ts";
+export type { RestAuth } from "./rest-auth.ts";
+export { RestCatalogue, type RestCatalogueOptions } from "./rest-client.ts";
 export * from "./server.ts";
 export { applyUpdates } from "./updates.ts";
