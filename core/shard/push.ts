@@ -10,9 +10,13 @@ import {
   type ClientId,
   type DeltaBatch,
   type DeltaId,
+  err,
   type HlcText,
+  LakeSyncError,
   type LooseDelta,
   makeStamp,
+  ok,
+  type Result,
   ROW_BYTES_MAX,
   type Scalar,
   type Seq,
@@ -74,8 +78,15 @@ export interface PushResult extends PushOutcome {
   readonly loggedDeltas: number;
 }
 
-/** Takes a push. The caller holds the transaction. */
-export function push(context: PushContext, input: PushInput): PushResult {
+/**
+ * Takes a push. The caller holds the transaction.
+ * @returns `ShardMoved`, before anything is written, when a row of it lives elsewhere by now (PU4)
+ */
+export function push(context: PushContext, input: PushInput): Result<PushResult, LakeSyncError> {
+  if (!ownsAll(context.config, input))
+    return err(
+      new LakeSyncError("ShardMoved", "Rows of this push are being moved to another shard; push again in a moment."),
+    );
   const outcome: PushOutcome = { accepted: [], acceptedCount: 0, rejected: [], highest: "" };
   let head = context.head;
   let loggedBytes = 0;
@@ -85,7 +96,18 @@ export function push(context: PushContext, input: PushInput): PushResult {
     head = written.head;
     loggedBytes += written.bytes;
   }
-  return { ...outcome, head, loggedBytes, loggedDeltas: head - context.head };
+  return ok({ ...outcome, head, loggedBytes, loggedDeltas: head - context.head });
+}
+
+/** Rows of known tables have to be this shard's; what belongs to no table is refused delta by delta. */
+function ownsAll({ tables, owns }: ShardConfig, { batches, deltas }: PushInput): boolean {
+  const known = new Set(tables.map((t) => t.table));
+  const owned = (table: string, rowId: string) => !known.has(table) || ownsRow(owns[table], rowId);
+  return (
+    batches.every((b) =>
+      owns[b.table]?.of === 1 && !owns[b.table]?.sealed ? true : b.rowIds.every((id) => owned(b.table, id)),
+    ) && deltas.every((d) => owned(d.table, d.rowId))
+  );
 }
 
 const utf8 = new TextEncoder();
@@ -242,14 +264,12 @@ class TablePush {
   }
 
   #take(item: Item, candidate: Candidate, seq: number): Refusal | undefined {
-    const { config, flushBoundary, leaseFrom } = this.#context;
+    const { flushBoundary, leaseFrom } = this.#context;
     if (item.loose?.claimed && item.loose.claimed !== this.#idOf(item))
       return {
         code: "DeltaIdMismatch",
         message: "The deltaId is not the id of this delta; leave it out, or compute it as docs/SPEC.md (M4) has it.",
       };
-    if (!ownsRow(config.owns[this.#work.name], candidate.rowId))
-      return { code: "ShardMoved", message: "The row lives in another shard by now; push again." };
     const touched = this.#rows.get(candidate.rowId) as Touched;
     const { row } = touched;
     const stamp = makeStamp(candidate.hlc, this.#input.clientId);

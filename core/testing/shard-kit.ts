@@ -142,6 +142,7 @@ export class Device {
       return "expired";
     }
     const page = result.value;
+    if (page.resync) this.rows.clear();
     for (const batch of page.batches) this.#apply(batch);
     this.position = page.position;
     this.#fingerprint = page.fingerprint;
