@@ -20,9 +20,13 @@ dataRoutes.post("/pull", async (c) => answerPull(c, await readMessage(c, proto.P
 /** For curl: `GET .../pull?cursor=...&tables=a,b&maxBytes=...` */
 dataRoutes.get("/pull", async (c) => {
   const { cursor = "", tables = "", maxBytes = "0", source = "", clientId = "" } = c.req.query();
-  if (!/^\d{1,9}$/.test(maxBytes)) throw new LakeSyncError("BadRequest", '"maxBytes" has to be a whole number of bytes.');
+  if (!/^\d{1,9}$/.test(maxBytes))
+    throw new LakeSyncError("BadRequest", '"maxBytes" has to be a whole number of bytes.');
   const names = tables.split(",").filter(Boolean);
-  return answerPull(c, create(proto.PullRequestSchema, { cursor, tables: names, maxBytes: Number(maxBytes), source, clientId }));
+  return answerPull(
+    c,
+    create(proto.PullRequestSchema, { cursor, tables: names, maxBytes: Number(maxBytes), source, clientId }),
+  );
 });
 
 async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Response> {
@@ -35,7 +39,8 @@ async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Re
 }
 
 dataRoutes.get("/ws", (c) => {
-  if (c.req.header("upgrade")?.toLowerCase() !== "websocket") throw new LakeSyncError("BadRequest", "This route speaks WebSocket: send an Upgrade request.");
+  if (c.req.header("upgrade")?.toLowerCase() !== "websocket")
+    throw new LakeSyncError("BadRequest", "This route speaks WebSocket: send an Upgrade request.");
   const grant = c.get("grant");
   const headers = new Headers(c.req.raw.headers);
   headers.set(GRANT_HEADER, JSON.stringify(grant));
