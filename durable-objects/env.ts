@@ -1,4 +1,5 @@
 /** Bindings of the gateway's Worker; `wrangler.toml` declares them. */
+import type { Catalogue } from "./catalogue/index.ts";
 import type { Hub } from "./hub/index.ts";
 import type { Shard } from "./shard/index.ts";
 import type { Tenant } from "./tenant/index.ts";
@@ -7,6 +8,7 @@ export interface Env {
   readonly TENANT: DurableObjectNamespace<Tenant>;
   readonly SHARD: DurableObjectNamespace<Shard>;
   readonly HUB: DurableObjectNamespace<Hub>;
+  readonly CATALOGUE: DurableObjectNamespace<Catalogue>;
   /** The lake: data, metadata and checkpoints. */
   readonly LAKE: R2Bucket;
   readonly FLUSH_QUEUE: Queue<FlushMessage>;

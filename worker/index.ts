@@ -3,7 +3,7 @@ import type { Env, FlushMessage } from "../durable-objects/index.ts";
 import { createApp } from "./app.ts";
 import { consume } from "./flush.ts";
 
-export { Hub, Shard, Tenant } from "../durable-objects/index.ts";
+export { Catalogue, Hub, Shard, Tenant } from "../durable-objects/index.ts";
 
 const app = createApp();
 
