@@ -61,7 +61,6 @@ interface Outcome {
 async function attempt(env: Env, batch: FlushBatch, lease: Lease): Promise<Outcome> {
   try {
     const destination = destinationFor(env, batch.gatewayId);
-    unwrap(await destination.ensureSchema(batch.table));
     return unwrap(await destination.insertDeltas(batch));
   } catch (thrown) {
     if (isLakeSyncError(thrown) && thrown.code === "Conflict") throw thrown; // the lease is another's by now
