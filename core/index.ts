@@ -1,2 +1,11 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
+export { deltaId, encodeDelta } from "./delta-id.ts";
+export { HLC, HybridClock } from "./hlc.ts";
+export * from "./merge.ts";
 export type * from "./ports/index.ts";
+export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
+export { ShardEngine, type ShardLimits, type ShardStatus, type TableResult } from "./shard/engine.ts";
+export type { FlushPage, Lease } from "./shard/flush.ts";
+export type { Position, PullInput, PullPage } from "./shard/pull.ts";
+export type { PushInput, PushOutcome, Rejected } from "./shard/push.ts";
+export * from "./sync-rules.ts";

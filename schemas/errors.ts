@@ -28,7 +28,6 @@ export const ERRORS = {
   RowTooLarge: { status: 422, retry: false },
   CellTooLarge: { status: 422, retry: false },
   WriteForbidden: { status: 422, retry: false },
-  RowGone: { status: 422, retry: false },
   DeltaIdMismatch: { status: 422, retry: false },
   // Pull
   CursorExpired: { status: 410, retry: false },

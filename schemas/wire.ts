@@ -106,6 +106,7 @@ export function decodeBatch(message: DeltaBatchMessage, client?: ClientId): Resu
       return bad(`"values" of column ${JSON.stringify(column.name)} has to be a JSON array of ${count} values.`, named);
     columns.push({ name: column.name, values: values as (Scalar | Absent)[] });
   }
+  if (new Set(columns.map((c) => c.name)).size < columns.length) return bad("A batch names a column twice.", named);
   const clients = decodeClients(message, client);
   if (!clients)
     return bad(`"clients" and "client_indexes" have to name one client for each of ${count} entries.`, named);

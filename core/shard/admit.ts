@@ -1,0 +1,145 @@
+/**
+ * A delta at the door: decoded and checked by itself against its table's schema, so that a bad one is refused with a code
+ * and a sentence and its neighbours land (PU3). Nothing here looks at stored rows.
+ */
+import {
+  type Absent,
+  CLOCK_DRIFT_MS_MAX,
+  type Column,
+  checkScalar,
+  type DeltaBatch,
+  type ErrorCode,
+  HLC_ZERO,
+  type HlcText,
+  hlcMillis,
+  isAbsent,
+  isHlcText,
+  isRowId,
+  type LooseDelta,
+  parseValue,
+  ROW_ID_BYTES_MAX,
+  type Scalar,
+  type TableSchema,
+} from "../../schemas/index.ts";
+import { driftError } from "../hlc.ts";
+import type { Cells } from "./stored-row.ts";
+
+/** A delta that fits its table; cells by column id. */
+export interface Candidate {
+  readonly letter: "I" | "U" | "D";
+  readonly rowId: string;
+  readonly hlc: HlcText;
+  readonly cells: Cells;
+}
+
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export type Admitted = { readonly candidate: Candidate } | { readonly refusal: Refusal };
+
+const refuse = (code: ErrorCode, message: string): { refusal: Refusal } => ({ refusal: { code, message } });
+const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+
+/** Checks that need no table. */
+function headProblem(letter: string, rowId: unknown, hlc: unknown, nowMs: number): { refusal: Refusal } | undefined {
+  if (!isRowId(rowId))
+    return refuse(
+      "BadRowId",
+      `A row id is 1 to ${ROW_ID_BYTES_MAX} bytes of well-formed text without control characters.`,
+    );
+  if (letter !== "I" && letter !== "U" && letter !== "D")
+    return refuse("BadRequest", "A pushed delta is an INSERT, an UPDATE or a DELETE.");
+  // The top bit would make the clock negative where 64-bit integers are signed, as in Iceberg and SQL.
+  if (!isHlcText(hlc) || hlc === HLC_ZERO || hlc >= "8")
+    return refuse(
+      "BadHlc",
+      "An hlc is a positive 63-bit number: milliseconds since 1970, shifted left by 16, plus a counter.",
+    );
+  const ahead = hlcMillis(hlc) - nowMs;
+  if (ahead > CLOCK_DRIFT_MS_MAX) return refuse("ClockDrift", driftError(ahead).message);
+  return undefined;
+}
+
+/** Checks of a delta's cells as a whole. */
+function shapeProblem(
+  table: TableSchema,
+  letter: string,
+  cells: Cells,
+  count: number,
+): { refusal: Refusal } | undefined {
+  if (letter === "D") return count > 0 ? refuse("BadRequest", "A DELETE names no columns.") : undefined;
+  if (letter === "U" && count === 0) return refuse("BadRequest", "An UPDATE names at least one column.");
+  for (const column of table.columns) {
+    if (column.nullable) continue;
+    const value = cells[column.id];
+    if (value === null || (letter === "I" && value === undefined))
+      return refuse(
+        "NotNull",
+        `Column ${quote(column.name)} of table ${quote(table.table)} takes no NULL; give it a value.`,
+      );
+  }
+  return undefined;
+}
+
+const unknownColumn = (table: TableSchema, name: string) =>
+  refuse(
+    "UnknownColumn",
+    `Table ${quote(table.table)} (version ${table.version}) has no column ${quote(name)}; an admin can add it.`,
+  );
+
+const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
+  refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
+
+/** Entries of a columnar batch; values have to be canonical. */
+export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Generator<Admitted> {
+  const byName = new Map(table.columns.map((c) => [c.name, c]));
+  const columns = batch.columns.map(({ name, values }) => ({ name, values, column: byName.get(name) }));
+  for (let at = 0; at < batch.rowIds.length; at++) {
+    const letter = batch.ops[at] as Candidate["letter"];
+    const rowId = batch.rowIds[at] as string;
+    const hlc = batch.hlcs[at] as HlcText;
+    let problem = headProblem(letter, rowId, hlc, nowMs);
+    const cells: Cells = {};
+    let count = 0;
+    for (const { name, values, column } of columns) {
+      if (problem) break;
+      const value = values[at] as Scalar | Absent;
+      if (isAbsent(value)) {
+        if (!Array.isArray(value) || value.length > 0)
+          problem = refuse("WrongType", `Column ${quote(name)}: a batch holds canonical values only.`);
+        continue;
+      }
+      if (!column) problem = unknownColumn(table, name);
+      else {
+        const checked = checkScalar(column.type, value);
+        if (checked.ok) cells[column.id] = checked.value;
+        else problem = wrongValue(column, checked.error);
+      }
+      count++;
+    }
+    problem ??= shapeProblem(table, letter, cells, count);
+    yield problem ?? { candidate: { letter, rowId, hlc, cells } };
+  }
+}
+
+/** A delta as a person wrote it; values are read by their columns' types. */
+export function admitLoose(table: TableSchema, delta: LooseDelta, nowMs: number): Admitted {
+  const problem = headProblem(delta.letter, delta.rowId, delta.hlc, nowMs);
+  if (problem) return problem;
+  const cells: Cells = {};
+  for (const { name, value } of delta.columns) {
+    const column = table.columns.find((c) => c.name === name);
+    if (!column) return unknownColumn(table, name);
+    if (Object.hasOwn(cells, column.id)) return refuse("BadRequest", `The delta names column ${quote(name)} twice.`);
+    const parsed = parseValue(column.type, value);
+    if (!parsed.ok) return wrongValue(column, parsed.error);
+    cells[column.id] = parsed.value;
+  }
+  return (
+    shapeProblem(table, delta.letter, cells, delta.columns.length) ?? {
+      candidate: { letter: delta.letter, rowId: delta.rowId, hlc: delta.hlc, cells },
+    }
+  );
+}

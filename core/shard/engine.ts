@@ -1,0 +1,341 @@
+/**
+ * A shard: ordering, durability and dedup of one tenant's rows of some tables, over a synchronous SQLite. The Durable
+ * Object around it only carries calls; under Node and in the simulation it is the same engine.
+ *
+ *   push  edits in, seqs out          pull  what a token may see since a position
+ *   lease / pages / settle            the flush to the lake and other destinations
+ *   configure                         schemas, rules and the shard's slice, as the tenant says
+ */
+import {
+  CHANGE_LIST_DELTAS,
+  CHANGE_LIST_MS,
+  err,
+  FLUSH_LEASE_MS,
+  FLUSH_PAGE_BYTES,
+  LakeSyncError,
+  LOG_BYTES_MAX,
+  NO_RULES,
+  ok,
+  RETRY_AFTER_SECONDS,
+  type Result,
+  type Seq,
+  type TableSchema,
+} from "../../schemas/index.ts";
+import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
+import type { ShardConfig } from "./config.ts";
+import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage } from "./flush.ts";
+import { dropLists, trimLog } from "./log.ts";
+import { type PullInput, type PullPage, pull } from "./pull.ts";
+import { type PushInput, type PushOutcome, push } from "./push.ts";
+import { createTables, readMeta, writeMeta } from "./store.ts";
+import type { StoredRow } from "./stored-row.ts";
+
+export interface ShardLimits {
+  /** Bytes of unflushed log past which pushes are refused (PU5). */
+  readonly logBytesMax: number;
+  readonly leaseMs: number;
+  readonly listMs: number;
+  readonly listDeltas: number;
+}
+
+const DEFAULT_LIMITS: ShardLimits = {
+  logBytesMax: LOG_BYTES_MAX,
+  leaseMs: FLUSH_LEASE_MS,
+  listMs: CHANGE_LIST_MS,
+  listDeltas: CHANGE_LIST_DELTAS,
+};
+
+export interface ShardStatus {
+  readonly shard: string;
+  readonly configVersion: number;
+  readonly head: number;
+  readonly flushed: number;
+  readonly unflushedDeltas: number;
+  readonly unflushedBytes: number;
+  /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
+  readonly oldestMs: number | null;
+  readonly databaseBytes: number;
+  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
+  readonly lastError: string | null;
+  readonly setAside: readonly {
+    readonly table: string;
+    readonly fromSeq: number;
+    readonly toSeq: number;
+    readonly reason: string;
+  }[];
+  readonly tables: readonly { readonly table: string; readonly rows: number }[];
+}
+
+/** How one table of a lease ended. */
+export interface TableResult {
+  readonly table: string;
+  /** Absent when the destination has it all. */
+  readonly error?: { readonly message: string; readonly hopeless: boolean };
+}
+
+export class ShardEngine {
+  readonly #sql: SqlStore;
+  readonly #limits: ShardLimits;
+  readonly #names = new Map<string, number>();
+  readonly #numbers = new Map<number, string>();
+  #config: ShardConfig | undefined;
+  #head = 0;
+  #flushed = 0;
+  #lease: Lease | undefined;
+  #former: Map<string, StoredRow> | undefined;
+  #logBytes = 0;
+  #oldestMs: number | null = null;
+
+  constructor(sql: SqlStore, limits: Partial<ShardLimits> = {}) {
+    this.#sql = sql;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    sql.transaction(() => createTables(sql));
+    this.#restore();
+  }
+
+  /** State from disk: at the start, and after a transaction that failed. */
+  #restore(): void {
+    const sql = this.#sql;
+    this.#names.clear();
+    this.#numbers.clear();
+    for (const { t, name } of sql.exec<{ t: number; name: string }>("SELECT t, name FROM names"))
+      this.#remember(t, name);
+    const config = readMeta(sql, "config");
+    this.#config = config === undefined ? undefined : (JSON.parse(config) as ShardConfig);
+    const lease = readMeta(sql, "lease");
+    this.#lease = lease === undefined ? undefined : (JSON.parse(lease) as Lease);
+    this.#former = undefined;
+    this.#flushed = Number(readMeta(sql, "flushed") ?? 0);
+    this.#measureLog();
+    const [top] = sql.exec<{ head: number }>(
+      "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
+    );
+    this.#head = Math.max(top?.head ?? 0, this.#flushed);
+  }
+
+  #measureLog(): void {
+    const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
+      "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
+    );
+    this.#logBytes = log?.bytes ?? 0;
+    this.#oldestMs = log?.oldest ?? null;
+  }
+
+  #remember(t: number, name: string): void {
+    this.#names.set(name, t);
+    this.#numbers.set(t, name);
+  }
+
+  #tableNumber(name: string): number {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    const t = this.#names.size + 1;
+    this.#sql.exec("INSERT INTO names (t, name) VALUES (?, ?)", t, name);
+    this.#remember(t, name);
+    return t;
+  }
+
+  /** A transaction after whose failure memory and disk agree again. */
+  #atomically<T>(body: () => T): T {
+    try {
+      return this.#sql.transaction(body);
+    } catch (error) {
+      this.#restore();
+      throw error;
+    }
+  }
+
+  get head(): number {
+    return this.#head;
+  }
+
+  get config(): ShardConfig | undefined {
+    return this.#config;
+  }
+
+  get unflushed(): { readonly deltas: number; readonly bytes: number; readonly oldestMs: number | null } {
+    return { deltas: this.#head - this.#flushed, bytes: this.#logBytes, oldestMs: this.#oldestMs };
+  }
+
+  /** Takes over what the tenant says, unless it is older than what is known. */
+  configure(config: ShardConfig): void {
+    if (this.#config && config.version <= this.#config.version) return;
+    this.#atomically(() => writeMeta(this.#sql, "config", JSON.stringify(config)));
+    this.#config = config;
+  }
+
+  #configured(): ShardConfig {
+    return (
+      this.#config ?? { gatewayId: "", shard: "", version: 0, rulesVersion: 0, rules: NO_RULES, tables: [], owns: {} }
+    );
+  }
+
+  /** Whose a client id is; undefined when this shard has not met it. */
+  ownerOf(clientId: string): string | undefined {
+    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId)[0]?.sub;
+  }
+
+  rememberOwner(clientId: string, sub: string): void {
+    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+  }
+
+  /** @returns `LogFull` before anything is written when the log is at its cap (PU5) */
+  push(input: PushInput): Result<PushOutcome, LakeSyncError> {
+    if (this.#logBytes >= this.#limits.logBytesMax)
+      return err(
+        new LakeSyncError(
+          "LogFull",
+          "The gateway cannot flush to its destinations at the moment and its log is full. Keep the deltas and push again later.",
+          {
+            retryAfterSeconds: RETRY_AFTER_SECONDS,
+          },
+        ),
+      );
+    const lease = this.#lease;
+    const boundary = (lease?.to ?? this.#flushed) as Seq;
+    const context = {
+      sql: this.#sql,
+      config: this.#configured(),
+      head: this.#head,
+      flushBoundary: boundary,
+      leaseFrom: lease?.from ?? boundary,
+      tableNumber: (name: string) => this.#tableNumber(name),
+    };
+    const result = this.#atomically(() => push(context, input));
+    if (result.loggedDeltas > 0) {
+      this.#head = result.head;
+      this.#logBytes += result.loggedBytes;
+      this.#oldestMs ??= input.nowMs;
+      if (lease) this.#former = undefined;
+    }
+    return ok(result);
+  }
+
+  pull(input: PullInput): Result<PullPage, LakeSyncError> {
+    const context = {
+      sql: this.#sql,
+      config: this.#configured(),
+      head: this.#head,
+      tableNumber: (name: string) => this.#names.get(name) ?? 0,
+      tableName: (t: number) => this.#numbers.get(t) ?? "",
+    };
+    return pull(context, input);
+  }
+
+  /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */
+  lease(
+    nowMs: number,
+    token: string,
+  ): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
+    const open = this.#lease;
+    if (open && open.expiresMs > nowMs) return "busy";
+    if (!open && this.#head === this.#flushed) return "empty";
+    const expiresMs = nowMs + this.#limits.leaseMs;
+    const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
+    const lease: Lease = open
+      ? { ...open, token, expiresMs, attempt: open.attempt + 1 }
+      : { token, from: this.#flushed as Seq, to: this.#head as Seq, expiresMs, attempt: 1, toMs: top?.at ?? nowMs };
+    this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
+    this.#lease = lease;
+    this.#former = undefined;
+    const numbers = this.#sql.exec<{ t: number }>(
+      "SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL",
+      lease.from,
+      lease.to,
+    );
+    const names = numbers.map(({ t }) => this.#numbers.get(t));
+    return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
+  }
+
+  /** Keeps a lease from expiring while its consumer is at work. Throws `Conflict` for a stale token. */
+  renew(token: string, nowMs: number): void {
+    const lease = { ...assertLease(this.#lease, token), expiresMs: nowMs + this.#limits.leaseMs };
+    this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
+    this.#lease = lease;
+  }
+
+  /** @param after exclusive; the lease's `from` for the first page. Throws `Conflict` for a stale token. */
+  flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
+    const lease = assertLease(this.#lease, token);
+    this.#former ??= formerRows(this.#sql, lease);
+    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars, this.#former);
+  }
+
+  /** Likewise, for the history. */
+  flushHistory(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
+    return historyPage(
+      this.#sql,
+      assertLease(this.#lease, token),
+      table,
+      this.#tableNumber(table.table),
+      after,
+      maxChars,
+    );
+  }
+
+  /**
+   * Ends a lease. When every table landed, or failed without hope, the log is trimmed (F2) and what failed is set aside with
+   * its reason (F3). Otherwise the lease stays, to be taken again at once.
+   */
+  settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
+    const lease = assertLease(this.#lease, token);
+    const failed = results.filter((r) => r.error);
+    const retry = failed.find((r) => !r.error?.hopeless);
+    this.#atomically(() => {
+      writeMeta(
+        this.#sql,
+        "flushError",
+        failed[0]?.error ? `${failed[0].table}: ${failed[0].error.message}` : undefined,
+      );
+      if (retry) {
+        writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
+        return;
+      }
+      for (const { table, error } of failed)
+        this.#sql.exec(
+          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
+          error?.message ?? "",
+          this.#tableNumber(table),
+          lease.from,
+          lease.to,
+        );
+      trimLog(this.#sql, lease.to);
+      dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
+      writeMeta(this.#sql, "flushed", String(lease.to));
+      writeMeta(this.#sql, "lease", undefined);
+    });
+    if (retry) {
+      this.#lease = { ...lease, expiresMs: nowMs };
+      return "again";
+    }
+    this.#lease = undefined;
+    this.#former = undefined;
+    this.#flushed = lease.to;
+    this.#measureLog();
+    return "trimmed";
+  }
+
+  status(): ShardStatus {
+    const lease = this.#lease;
+    return {
+      shard: this.#configured().shard,
+      configVersion: this.#configured().version,
+      head: this.#head,
+      flushed: this.#flushed,
+      unflushedDeltas: this.#head - this.#flushed,
+      unflushedBytes: this.#logBytes,
+      oldestMs: this.#oldestMs,
+      databaseBytes: this.#sql.sizeBytes,
+      lease: lease ? { from: lease.from, to: lease.to, attempt: lease.attempt, expiresMs: lease.expiresMs } : null,
+      lastError: readMeta(this.#sql, "flushError") ?? null,
+      setAside: this.#sql
+        .exec<{ t: number; first: number; last: number; aside: string }>(
+          "SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside",
+        )
+        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", fromSeq: r.first, toSeq: r.last, reason: r.aside })),
+      tables: this.#sql
+        .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
+        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", rows: r.n })),
+    };
+  }
+}

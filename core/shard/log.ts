@@ -1,0 +1,256 @@
+/**
+ * The log: what a push brought, entry by entry, until it is flushed; and the change lists that outlive it.
+ *
+ *   entry k of a log row has seq first + k; its row id is in the change list, the rest of the edit in `edits`
+ *
+ *   changes  { ids, images: [[k, cells]] }   image: the deciding cells of a row that was alive before the edit, where the
+ *                                            edit killed it or changed one of them: who could see it before (PL4)
+ *   cow      [[id, seq, state]]              the row as a flush in progress has to see it (rule L1: as of the lease's end)
+ */
+import {
+  ABSENT,
+  type Absent,
+  type ClientId,
+  type DeltaBatch,
+  HLC_TEXT_CHARS,
+  type HlcText,
+  type Scalar,
+  type Seq,
+} from "../../schemas/index.ts";
+import type { SqlStore } from "../ports/index.ts";
+import type { Cells } from "./stored-row.ts";
+
+/** One edit that was taken, on its way into the log. */
+export interface LogEntry {
+  readonly letter: "I" | "U" | "D";
+  readonly rowId: string;
+  readonly hlc: HlcText;
+  /** By column id. */
+  readonly cells: Cells;
+  readonly image?: Cells;
+  /** The row before this edit, packed, for a flush in progress. */
+  readonly cow?: { readonly seq: number; readonly packed: string };
+}
+
+/** Of one run of consecutive seqs in one table. */
+export interface ChangeList {
+  readonly t: number;
+  readonly first: number;
+  readonly ids: readonly string[];
+  readonly images: readonly (readonly [number, Cells])[];
+}
+
+type StoredChanges = { ids: string[]; images?: [number, Cells][] };
+type StoredEdits = { ops: string; hlcs: string; columns: [number, (Scalar | Absent)[]][] };
+
+/** Chars of one log row's text; three bytes each at most, against the 2 MB of a SQLite row. */
+const ENTRY_CHARS = 400 * 1024;
+
+/** Appends entries from `first` on, in as few rows as fit. @returns bytes (UTF-16 units) added */
+export function appendLog(
+  sql: SqlStore,
+  t: number,
+  client: ClientId,
+  first: number,
+  entries: readonly LogEntry[],
+  at: number,
+): number {
+  const edits = JSON.stringify(packEdits(entries));
+  const images = entries.flatMap((e, k) => (e.image ? [[k, e.image]] : []));
+  const changes = JSON.stringify({ ids: entries.map((e) => e.rowId), ...(images.length > 0 && { images }) });
+  const cow = entries.flatMap((e) => (e.cow ? [[e.rowId, e.cow.seq, e.cow.packed]] : []));
+  const cowText = cow.length > 0 ? JSON.stringify(cow) : null;
+  const bytes = edits.length + changes.length + (cowText?.length ?? 0);
+  if (bytes > ENTRY_CHARS && entries.length > 1) {
+    const half = entries.length >> 1;
+    const left = appendLog(sql, t, client, first, entries.slice(0, half), at);
+    return left + appendLog(sql, t, client, first + half, entries.slice(half), at);
+  }
+  let low = entries[0]?.hlc as HlcText;
+  let high = low;
+  for (const { hlc } of entries) {
+    if (hlc < low) low = hlc;
+    if (hlc > high) high = hlc;
+  }
+  sql.exec(
+    "INSERT INTO log (first, last, t, client, low, high, at, bytes, changes, cow, edits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    ...[first, first + entries.length - 1, t, client, low, high, at, bytes, changes, cowText, edits],
+  );
+  return bytes;
+}
+
+function packEdits(entries: readonly LogEntry[]): StoredEdits {
+  const columns = new Map<string, (Scalar | Absent)[]>();
+  let ops = "";
+  let hlcs = "";
+  entries.forEach((entry, k) => {
+    ops += entry.letter;
+    hlcs += entry.hlc;
+    for (const id in entry.cells) {
+      const values = columns.get(id) ?? [];
+      columns.set(id, values);
+      while (values.length < k) values.push(ABSENT);
+      values.push(entry.cells[id] as Scalar);
+    }
+  });
+  for (const values of columns.values()) while (values.length < entries.length) values.push(ABSENT);
+  return { ops, hlcs, columns: [...columns].map(([id, values]) => [Number(id), values]) };
+}
+
+function unpackHlcs(text: string): HlcText[] {
+  const hlcs: HlcText[] = [];
+  for (let at = 0; at < text.length; at += HLC_TEXT_CHARS) hlcs.push(text.slice(at, at + HLC_TEXT_CHARS) as HlcText);
+  return hlcs;
+}
+
+/** Edits of a log row as a batch, columns named by `nameOf`; a column without a name any more was dropped and is left out. */
+export function unpackEdits(
+  table: string,
+  client: ClientId,
+  changes: string,
+  edits: string,
+  nameOf: (id: number) => string | undefined,
+): DeltaBatch {
+  const { ids } = JSON.parse(changes) as StoredChanges;
+  const { ops, hlcs, columns } = JSON.parse(edits) as StoredEdits;
+  const named = columns.flatMap(([id, values]) => {
+    const name = nameOf(id);
+    return name === undefined ? [] : [{ name, values }];
+  });
+  return { table, ops, rowIds: ids, hlcs: unpackHlcs(hlcs), clients: [client], columns: named };
+}
+
+/** Change lists of everything after `after`, oldest first, read a few rows at a time. */
+export function* changesAfter(sql: SqlStore, after: Seq): Generator<ChangeList> {
+  let seq: number = after;
+  for (;;) {
+    const [row] = sql.exec<ListRow>("SELECT last, body FROM lists WHERE last > ? ORDER BY first LIMIT 1", seq);
+    if (!row) break;
+    for (const list of JSON.parse(row.body) as StoredList[]) if (list.first + list.ids.length - 1 > seq) yield list;
+    seq = row.last;
+  }
+  for (;;) {
+    const rows = sql.exec<{ last: number; t: number; first: number; changes: string }>(
+      `SELECT first, last, t, changes FROM log
+       WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1 + 1), 0) AND last > ?1 AND aside IS NULL ORDER BY first LIMIT 8`,
+      seq,
+    );
+    if (rows.length === 0) return;
+    for (const row of rows) {
+      const { ids, images = [] } = JSON.parse(row.changes) as StoredChanges;
+      yield { t: row.t, first: row.first, ids, images };
+      seq = row.last;
+    }
+  }
+}
+
+/** Change lists cover everything after this seq; a cursor below it has expired (PL8). */
+export function listedAfter(sql: SqlStore, head: number): number {
+  const [row] = sql.exec<{ first: number | null }>(
+    "SELECT min(first) AS first FROM (SELECT min(first) AS first FROM lists UNION ALL SELECT min(first) FROM log WHERE aside IS NULL)",
+  );
+  return (row?.first ?? head + 1) - 1;
+}
+
+type ListRow = { last: number; body: string };
+/** A change list that outlived its log row; the clocks are kept to know a repeated edit again (PU2). */
+type StoredList = ChangeList & { readonly client: ClientId; readonly hlcs: string };
+
+/**
+ * Which of a client's edits, by clock, were taken before: looked up among what is logged and listed. Only for edits that
+ * left no trace in their row's state.
+ * @param clocks ascending
+ */
+export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly HlcText[]): Set<HlcText> {
+  const known = new Set<HlcText>();
+  if (clocks.length === 0) return known;
+  const [low, high] = [clocks[0] as HlcText, clocks.at(-1) as HlcText];
+  for (const row of sql.exec<{ edits: string }>(
+    "SELECT edits FROM log WHERE client = ? AND low <= ? AND high >= ?",
+    client,
+    high,
+    low,
+  ))
+    for (const hlc of unpackHlcs((JSON.parse(row.edits) as StoredEdits).hlcs)) known.add(hlc);
+  for (const row of sql.exec<ListRow>(
+    "SELECT last, body FROM lists WHERE low <= ? AND high >= ? AND instr(clients, ?) > 0",
+    ...[high, low, `,${client},`],
+  ))
+    for (const list of JSON.parse(row.body) as StoredList[])
+      if (list.client === client) for (const hlc of unpackHlcs(list.hlcs)) known.add(hlc);
+  const [trimmed] = sql.exec<{ trimmed: string }>("SELECT trimmed FROM clients WHERE client = ?", client);
+  for (const hlc of clocks) if (trimmed && hlc <= trimmed.trimmed) known.add(hlc);
+  return known;
+}
+
+/**
+ * Takes flushed log rows out of the log, keeping their change lists. Rows that were set aside stay, their lists are kept too.
+ * @param upTo inclusive
+ */
+export function trimLog(sql: SqlStore, upTo: Seq): void {
+  const rows = sql.exec<{
+    first: number;
+    last: number;
+    t: number;
+    client: ClientId;
+    low: string;
+    high: string;
+    at: number;
+    changes: string;
+    edits: string;
+  }>(
+    "SELECT first, last, t, client, low, high, at, changes, edits FROM log WHERE last <= ? AND first > coalesce((SELECT max(last) FROM lists), 0) ORDER BY first",
+    upTo,
+  );
+  let group: StoredList[] = [];
+  let chars = 0;
+  let meta = { clients: new Set<string>(), low: "~", high: "", at: 0 };
+  const write = () => {
+    const last = group.at(-1);
+    if (!last) return;
+    sql.exec(
+      "INSERT INTO lists (first, last, clients, low, high, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      ...[
+        (group[0] as StoredList).first,
+        last.first + last.ids.length - 1,
+        `,${[...meta.clients].join(",")},`,
+        meta.low,
+        meta.high,
+        meta.at,
+        JSON.stringify(group),
+      ],
+    );
+    group = [];
+    chars = 0;
+    meta = { clients: new Set(), low: "~", high: "", at: 0 };
+  };
+  for (const row of rows) {
+    const { ids, images = [] } = JSON.parse(row.changes) as StoredChanges;
+    const { hlcs } = JSON.parse(row.edits) as StoredEdits;
+    const size = row.changes.length + hlcs.length;
+    if (chars + size > ENTRY_CHARS) write();
+    group.push({ t: row.t, first: row.first, client: row.client, hlcs, ids, images });
+    chars += size;
+    meta.clients.add(row.client);
+    if (row.low < meta.low) meta.low = row.low;
+    if (row.high > meta.high) meta.high = row.high;
+    meta.at = Math.max(meta.at, row.at);
+  }
+  write();
+  sql.exec("DELETE FROM log WHERE last <= ? AND aside IS NULL", upTo);
+}
+
+/** Drops change lists that are too old or too many; what they knew of each client's clocks shrinks to a watermark. */
+export function dropLists(sql: SqlStore, olderThanMs: number, upToSeq: number): void {
+  for (const row of sql.exec<{ first: number; body: string }>(
+    "SELECT first, body FROM lists WHERE at < ? OR last <= ?",
+    olderThanMs,
+    upToSeq,
+  )) {
+    for (const list of JSON.parse(row.body) as StoredList[]) {
+      const high = unpackHlcs(list.hlcs).reduce((a, b) => (a > b ? a : b));
+      sql.exec("UPDATE clients SET trimmed = max(trimmed, ?) WHERE client = ?", high, list.client);
+    }
+    sql.exec("DELETE FROM lists WHERE first = ?", row.first);
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * Pull: what changed since a position, for one token (PL1 to PL8).
+ *
+ *   scan   the whole of each table in order of row id, from nothing; ends as a tail from where the shard stood at its start
+ *   tail   the change lists after a seq; each row is sent where it changed last, with its present state
+ *
+ * A tail position is exact when the page that gave it was current: then the device holds every row just as it was at
+ * that seq, and the first image of a row after it says whether the device has the row. In the middle of catching up it
+ * may have a row from a later moment: then whole rows are sent, and any image that was visible counts.
+ */
+import {
+  type Claims,
+  type DeltaBatch,
+  DeltaBatchBuilder,
+  err,
+  HLC_ZERO,
+  LakeSyncError,
+  ok,
+  PAGE_ROWS_MAX,
+  type Result,
+  type Scalar,
+  type Seq,
+  type Stamp,
+  stampClient,
+  stampHlc,
+  type TableSchema,
+} from "../../schemas/index.ts";
+import { cellOf, isAlive, type RowState } from "../merge.ts";
+import type { SqlStore } from "../ports/index.ts";
+import { accessFingerprint, type TableAccess, tableAccess } from "../sync-rules.ts";
+import type { ShardConfig } from "./config.ts";
+import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
+import { type PackedRow, readRows } from "./store.ts";
+import { type Cells, unpackRow } from "./stored-row.ts";
+
+/** Where a device stands in one shard. */
+export type Position =
+  | { readonly at: "tail"; readonly seq: number; readonly exact: boolean }
+  | { readonly at: "scan"; readonly seq: number; readonly table: string; readonly after: string };
+
+export interface PullInput {
+  readonly claims: Claims;
+  /** Absent to start from nothing. */
+  readonly position?: Position;
+  /** What the cursor was bound to; "" for a fresh one. Another than the shard's own means a resync (PL5). */
+  readonly fingerprint: string;
+  /** Empty for all. */
+  readonly tables: readonly string[];
+  readonly maxBytes: number;
+}
+
+export interface PullPage {
+  readonly batches: readonly DeltaBatch[];
+  readonly position: Position;
+  readonly hasMore: boolean;
+  readonly fingerprint: string;
+  /** Bytes of the page, roughly. */
+  readonly bytes: number;
+}
+
+export interface PullContext {
+  readonly sql: SqlStore;
+  readonly config: ShardConfig;
+  readonly head: number;
+  tableNumber(name: string): number;
+  tableName(t: number): string;
+}
+
+const expired = () =>
+  new LakeSyncError(
+    "CursorExpired",
+    "The cursor is older than what the gateway remembers, or the rules or your claims changed; start again without a cursor and keep the outbox.",
+  );
+
+export function pull(context: PullContext, input: PullInput): Result<PullPage, LakeSyncError> {
+  const { config, head } = context;
+  const fingerprint = accessFingerprint(config.rules, config.rulesVersion, input.claims);
+  const { position } = input;
+  if (position && input.fingerprint !== fingerprint) return err(expired());
+  if (position && position.seq > head) return err(expired()); // a shard that was rebuilt, or a cursor of another gateway
+  if (position?.at === "tail" && position.seq < listedAfter(context.sql, head)) return err(expired());
+  const page = new Page(context, input);
+  const next = position?.at === "tail" ? page.tail(position.seq, position.exact) : page.scan(position);
+  const hasMore = next.at === "scan" || next.seq < head;
+  return ok({ batches: page.batches(), position: next, hasMore, fingerprint, bytes: page.bytes });
+}
+
+class Page {
+  readonly #context: PullContext;
+  readonly #input: PullInput;
+  readonly #tables = new Map<string, { schema: TableSchema; access: TableAccess; names: Map<string, string> }>();
+  readonly #builders = new Map<string, DeltaBatchBuilder>();
+  #bytes = 0;
+  #rows = 0;
+
+  constructor(context: PullContext, input: PullInput) {
+    this.#context = context;
+    this.#input = input;
+    const { config } = context;
+    for (const schema of [...config.tables].sort((a, b) => (a.table < b.table ? -1 : 1))) {
+      if (input.tables.length > 0 && !input.tables.includes(schema.table)) continue;
+      if (!config.owns[schema.table]) continue;
+      const names = new Map(schema.columns.map((c) => [String(c.id), c.name]));
+      this.#tables.set(schema.table, { schema, access: tableAccess(config.rules, schema, input.claims), names });
+    }
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  batches(): DeltaBatch[] {
+    return [...this.#builders.values()].map((b) => b.build());
+  }
+
+  get #full(): boolean {
+    return this.#bytes >= this.#input.maxBytes || this.#rows >= PAGE_ROWS_MAX;
+  }
+
+  scan(from: Extract<Position, { at: "scan" }> | undefined): Position {
+    const start = from?.seq ?? this.#context.head;
+    for (const name of this.#tables.keys()) {
+      if (from && name < from.table) continue;
+      let after = from?.table === name ? from.after : "";
+      for (let done = false; !done; ) {
+        if (this.#full) return { at: "scan", seq: start, table: name, after };
+        const rows = this.#scanRows(name, after);
+        for (const row of rows) {
+          this.#sendRow(name, unpackRow(row.seq, row.state).state, row.id, 0, true, true);
+          after = row.id;
+          if (this.#full) break;
+        }
+        done = rows.length === 0;
+      }
+    }
+    return { at: "tail", seq: start, exact: start === this.#context.head };
+  }
+
+  /** Rows by id, in the order of their bytes, as SQLite keeps them. */
+  #scanRows(name: string, after: string): PackedRow[] {
+    const limit = 1000;
+    return this.#context.sql.exec<PackedRow>(
+      "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
+      this.#context.tableNumber(name),
+      after,
+      limit,
+    );
+  }
+
+  tail(since: number, exact: boolean): Position {
+    const images = new Map<string, Cells[]>();
+    let seq = since;
+    for (const list of changesAfter(this.#context.sql, since as Seq)) {
+      const skip = Math.max(0, since + 1 - list.first);
+      if (this.#full) return { at: "tail", seq: list.first - 1, exact: false };
+      const stopped = this.#tailList(list, skip, since, exact, images);
+      seq = list.first + stopped - 1;
+      if (stopped < list.ids.length) return { at: "tail", seq, exact: false };
+    }
+    return { at: "tail", seq: Math.max(seq, this.#context.head), exact: true };
+  }
+
+  /** @returns how many entries of the list were dealt with */
+  #tailList(list: ChangeList, skip: number, since: number, exact: boolean, images: Map<string, Cells[]>): number {
+    const name = this.#context.tableName(list.t);
+    const table = this.#tables.get(name);
+    if (!table) return list.ids.length;
+    const imageAt = new Map(list.images);
+    for (let from = skip; from < list.ids.length; from += 1000) {
+      const ids = list.ids.slice(from, from + 1000);
+      const rows = new Map(readRows(this.#context.sql, list.t, [...new Set(ids)]).map((r) => [r.id, r]));
+      for (let k = 0; k < ids.length; k++) {
+        if (this.#full) return from + k;
+        const id = ids[k] as string;
+        const image = imageAt.get(from + k);
+        const key = `${list.t}:${id}`;
+        if (image) images.set(key, [...(images.get(key) ?? []), image]);
+        const row = rows.get(id);
+        if (!row) continue; // the row left this shard
+        this.#sendChange(
+          table.access,
+          name,
+          row,
+          list.first + from + k,
+          image !== undefined,
+          images.get(key) ?? [],
+          since,
+          exact,
+        );
+      }
+    }
+    return list.ids.length;
+  }
+
+  #sendChange(
+    access: TableAccess,
+    name: string,
+    row: PackedRow,
+    seq: number,
+    here: boolean,
+    seen: readonly Cells[],
+    since: number,
+    exact: boolean,
+  ): void {
+    const last = row.seq === seq;
+    if (!last && !here) return;
+    const { state } = unpackRow(row.seq, row.state);
+    if (isAlive(state) && access.sees((c) => cellOf(state, c))) {
+      if (!last) return; // comes again where it changed last
+      const whole = !exact || seen.length > 0 || state.insertedSeq > since;
+      this.#sendRow(name, state, row.id, whole ? 0 : since, whole, false);
+      return;
+    }
+    // Not to be seen now. The device has it if it was to be seen at the position, or, on the way, at any time since.
+    const held = exact ? seen.slice(0, 1) : seen;
+    if (!held.some((image) => access.sees((c) => image[c]))) return;
+    const builder = this.#builder(name);
+    if (isAlive(state)) builder.add("R", row.id, HLC_ZERO, stampClient(state.inserted), {});
+    else builder.add("D", row.id, stampHlc(state.deleted), stampClient(state.deleted), {});
+    this.#count(row.id.length + 40);
+  }
+
+  /** The edits that survive in a row: with merging by stamps, they make the same row on the device. */
+  #sendRow(name: string, state: RowState, id: string, since: number, whole: boolean, judge: boolean): void {
+    const table = this.#tables.get(name);
+    if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
+    const builder = this.#builder(name);
+    if (state.deleted !== "" && (whole || state.deletedSeq > since))
+      builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
+    let inserted = false;
+    for (const layer of state.layers) {
+      if (!whole && layer.seq <= since) continue;
+      const cells = this.#named(table.names, layer.cells);
+      const insert: boolean = layer.stamp === state.inserted && !inserted;
+      builder.add(insert ? "I" : "U", id, stampHlc(layer.stamp), stampClient(layer.stamp), cells);
+      inserted ||= insert;
+    }
+    if (!inserted && (whole || state.insertedSeq > since)) this.#sendInsert(builder, id, state.inserted);
+  }
+
+  #sendInsert(builder: DeltaBatchBuilder, id: string, stamp: Stamp): void {
+    builder.add("I", id, stampHlc(stamp), stampClient(stamp), {});
+    this.#count(id.length + 40);
+  }
+
+  #named(names: ReadonlyMap<string, string>, cells: Cells): Record<string, Scalar> {
+    const named: Record<string, Scalar> = {};
+    let bytes = 40;
+    for (const id in cells) {
+      const name = names.get(id);
+      if (name === undefined) continue; // dropped
+      const value = cells[id] as Scalar;
+      named[name] = value;
+      bytes += typeof value === "string" ? value.length + 3 : 8;
+    }
+    this.#count(bytes);
+    return named;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#rows++;
+  }
+
+  #builder(table: string): DeltaBatchBuilder {
+    const builder = this.#builders.get(table) ?? new DeltaBatchBuilder(table);
+    this.#builders.set(table, builder);
+    return builder;
+  }
+}

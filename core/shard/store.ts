@@ -1,0 +1,91 @@
+/**
+ * The tables of a shard, and every statement on them.
+ *
+ *   rows    (t, id)  merged state, one row written per changed row and nothing else: no index on seq, since the log and
+ *                    the change lists say what changed (decision 17)
+ *   log     a push's edits of one table: a blob and its change list; stays until every destination has it
+ *   lists   change lists of trimmed log entries, joined, kept for clients that catch up
+ *   names   small numbers for table names      clients  whose client id it is      meta  single values
+ */
+import type { SqlRow, SqlStore } from "../ports/index.ts";
+
+const DDL = [
+  "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS names (t INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+  "CREATE TABLE IF NOT EXISTS clients (client TEXT PRIMARY KEY, sub TEXT NOT NULL, trimmed TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS rows (t INTEGER NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (t, id)) WITHOUT ROWID",
+  `CREATE TABLE IF NOT EXISTS log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, t INTEGER NOT NULL, client TEXT NOT NULL,
+     low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, aside TEXT, changes TEXT NOT NULL, cow TEXT, edits TEXT NOT NULL)`,
+  "CREATE TABLE IF NOT EXISTS lists (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, clients TEXT NOT NULL, low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL)",
+];
+
+export function createTables(sql: SqlStore): void {
+  for (const statement of DDL) sql.exec(statement);
+}
+
+export function readMeta(sql: SqlStore, key: string): string | undefined {
+  return sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key)[0]?.value;
+}
+
+export function writeMeta(sql: SqlStore, key: string, value: string | undefined): void {
+  if (value === undefined) sql.exec("DELETE FROM meta WHERE key = ?", key);
+  else
+    sql.exec(
+      "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+      key,
+      value,
+    );
+}
+
+export interface PackedRow extends SqlRow {
+  readonly id: string;
+  readonly seq: number;
+  readonly state: string;
+}
+
+/** Bound text stays well below the 2 MB that a Durable Object takes for a value. UTF-16 units; 3 bytes each at most. */
+const BOUND_CHARS = 512 * 1024;
+
+/** Rows by id; ids that are not there are left out. CROSS JOIN keeps json_each the outer loop. */
+export function readRows(sql: SqlStore, t: number, ids: readonly string[]): PackedRow[] {
+  if (ids.length === 0) return [];
+  const rows: PackedRow[] = [];
+  for (const text of jsonSlices(ids.map((id) => JSON.stringify(id))))
+    rows.push(
+      ...sql.exec<PackedRow>(
+        "SELECT r.id, r.seq, r.state FROM json_each(?) AS k CROSS JOIN rows AS r WHERE r.t = ? AND r.id = k.value",
+        text,
+        t,
+      ),
+    );
+  return rows;
+}
+
+export function writeRows(sql: SqlStore, t: number, rows: Iterable<PackedRow>): void {
+  const items: string[] = [];
+  for (const r of rows) items.push(`[${JSON.stringify(r.id)},${r.seq},${r.state}]`);
+  for (const text of jsonSlices(items))
+    sql.exec(
+      `INSERT INTO rows (t, id, seq, state)
+       SELECT ?, value ->> 0, value ->> 1, value -> 2 FROM json_each(?) WHERE true
+       ON CONFLICT (t, id) DO UPDATE SET seq = excluded.seq, state = excluded.state`,
+      t,
+      text,
+    );
+}
+
+/** JSON arrays of already encoded items, each array short enough to bind. */
+function* jsonSlices(items: readonly string[]): Generator<string> {
+  let from = 0;
+  let chars = 2;
+  for (let at = 0; at < items.length; at++) {
+    const length = (items[at] as string).length + 1;
+    if (chars + length > BOUND_CHARS && at > from) {
+      yield `[${items.slice(from, at).join(",")}]`;
+      from = at;
+      chars = 2;
+    }
+    chars += length;
+  }
+  if (from < items.length) yield `[${items.slice(from).join(",")}]`;
+}

@@ -1,0 +1,211 @@
+/**
+ * Sync rules decide, on the merged row, what a token may see and write (PL3, PL7, S6).
+ *
+ *   rules  = bucket OR bucket OR ...        bucket = its tables, filter AND filter AND ...
+ *
+ * Everything that cannot be decided is decided against the reader: a NULL cell, a claim that is missing or of the wrong
+ * kind, a table that no bucket names, and no rules at all (decision 13).
+ */
+import {
+  type Bucket,
+  type Claims,
+  type Column,
+  type ColumnType,
+  compareScalars,
+  err,
+  type Filter,
+  LakeSyncError,
+  type Operator,
+  ok,
+  parseValue,
+  type Result,
+  type Scalar,
+  type SyncRules,
+  type TableSchema,
+} from "../schemas/index.ts";
+
+/** Gives the cell of a column, by column id; undefined and null alike mean NULL. */
+export type CellReader = (columnId: number) => Scalar | undefined;
+export type Predicate = (cell: CellReader) => boolean;
+
+/** What one token may do with one table's rows. */
+export interface TableAccess {
+  readonly sees: Predicate;
+  readonly writes: Predicate;
+  /** Whether it sees every row of the table. */
+  readonly seesAll: boolean;
+}
+
+const CLAIM = "jwt:";
+const ORDERED: ReadonlySet<Operator> = new Set(["gt", "lt", "gte", "lte"]);
+const UNORDERED_TYPES: ReadonlySet<ColumnType> = new Set(["boolean", "json", "bytes"]);
+
+const NOTHING: TableAccess = { sees: () => false, writes: () => false, seesAll: false };
+const EVERYTHING: TableAccess = { sees: () => true, writes: () => true, seesAll: true };
+
+/** A filter's value read as its column's type; undefined where it cannot be. */
+export function readAs(type: ColumnType, value: unknown): Exclude<Scalar, null> | undefined {
+  let input = value;
+  if (type === "string" && (typeof value === "number" || typeof value === "boolean")) input = String(value);
+  else if (type === "number" && typeof value === "string") input = value.trim() === "" ? undefined : Number(value);
+  else if (type === "boolean" && (value === "true" || value === "false")) input = value === "true";
+  else if (type === "json" && typeof value === "string") input = tryJson(value);
+  if (input === undefined || input === null) return undefined;
+  const parsed = parseValue(type, input);
+  return parsed.ok && parsed.value !== null ? parsed.value : undefined;
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const isClaim = (value: unknown): value is string => typeof value === "string" && value.startsWith(CLAIM);
+
+/** The claim at a dotted path, such as `org.id`; undefined when there is none. */
+export function claimAt(claims: Claims, path: string): unknown {
+  let value: unknown = claims;
+  for (const name of path.split(".")) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, name)) return undefined;
+    value = (value as Record<string, unknown>)[name];
+  }
+  return value;
+}
+
+/** The values that a filter compares with: a claim that is a list counts as several, for `in` only. */
+function operands(filter: Filter, type: ColumnType, claims: Claims): Exclude<Scalar, null>[] | undefined {
+  const given = Array.isArray(filter.value) ? filter.value : [filter.value];
+  const resolved = given.flatMap((v) => {
+    const value = isClaim(v) ? claimAt(claims, v.slice(CLAIM.length)) : v;
+    return Array.isArray(value) && filter.op === "in" ? value : [value];
+  });
+  const values = resolved.map((v) => readAs(type, v));
+  if (filter.op === "in") return values.filter((v) => v !== undefined);
+  return values[0] === undefined ? undefined : [values[0]];
+}
+
+function compileFilter(filter: Filter, table: TableSchema, claims: Claims): Predicate {
+  const column = table.columns.find((c) => c.name === filter.column);
+  const values = column && operands(filter, column.type, claims);
+  if (!column || !values) return () => false;
+  const { id, type } = column;
+  if (filter.op === "in") {
+    const set = new Set<Scalar>(values);
+    return (cell) => set.has(cell(id) ?? null);
+  }
+  const operand = values[0] as Exclude<Scalar, null>;
+  const holds = COMPARISONS[filter.op];
+  return (cell) => {
+    const value = cell(id);
+    return value !== undefined && value !== null && holds(compareScalars(type, value, operand));
+  };
+}
+
+const COMPARISONS: Record<Exclude<Operator, "in">, (order: number) => boolean> = {
+  eq: (order) => order === 0,
+  neq: (order) => order !== 0,
+  gt: (order) => order > 0,
+  lt: (order) => order < 0,
+  gte: (order) => order >= 0,
+  lte: (order) => order <= 0,
+};
+
+const allOf = (filters: readonly Filter[], table: TableSchema, claims: Claims): Predicate => {
+  const predicates = filters.map((f) => compileFilter(f, table, claims));
+  return (cell) => predicates.every((p) => p(cell));
+};
+
+/** What a token may see and write of a table. Admins may do everything. */
+export function tableAccess(rules: SyncRules, table: TableSchema, claims: Claims): TableAccess {
+  if (claims.role === "admin") return EVERYTHING;
+  const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
+  if (buckets.length === 0) return NOTHING;
+  const sees = buckets.map((b) => allOf(b.filters, table, claims));
+  const writes = buckets.map((b) => allOf(b.write ?? b.filters, table, claims));
+  return {
+    sees: (cell) => sees.some((p) => p(cell)),
+    writes: (cell) => writes.some((p) => p(cell)),
+    seesAll: buckets.some((b) => b.filters.length === 0),
+  };
+}
+
+/** Whether a token may see a row, given by column name. */
+export function evaluate(
+  rules: SyncRules,
+  table: TableSchema,
+  row: Readonly<Record<string, Scalar>>,
+  claims: Claims,
+): boolean {
+  const byId = new Map(table.columns.map((c) => [c.id, row[c.name]]));
+  return tableAccess(rules, table, claims).sees((id) => byId.get(id));
+}
+
+/** Ids of the columns that decide who sees and writes a table's rows: a change of one of them can move a row in or out. */
+export function decidingColumns(rules: SyncRules, table: TableSchema): number[] {
+  const names = new Set(
+    rules.buckets.filter((b) => b.tables.includes(table.table)).flatMap((b) => b.filters.map((f) => f.column)),
+  );
+  return table.columns.filter((c) => names.has(c.name)).map((c) => c.id);
+}
+
+/**
+ * A text that changes whenever the answer to "what may this token see" may change: the rules' version and the claims that
+ * they name (PL5). A cursor is bound to it.
+ */
+export function accessFingerprint(rules: SyncRules, version: number, claims: Claims): string {
+  if (claims.role === "admin") return `${version}:admin`;
+  const paths = new Set<string>();
+  for (const bucket of rules.buckets)
+    for (const filter of bucket.filters)
+      for (const value of [filter.value].flat()) if (isClaim(value)) paths.add(value.slice(CLAIM.length));
+  return `${version}:${JSON.stringify([...paths].sort().map((path) => [path, claimAt(claims, path) ?? null]))}`;
+}
+
+/** Checks rules against the tables that are there: every table and column known, every value of its column's type. */
+export function validateSyncRules(rules: SyncRules, tables: readonly TableSchema[]): Result<void, LakeSyncError> {
+  const byName = new Map(tables.map((t) => [t.table, t]));
+  for (const bucket of rules.buckets) {
+    const problem = bucketProblem(bucket, byName);
+    if (problem)
+      return err(
+        new LakeSyncError("BadConfig", `Bucket ${JSON.stringify(bucket.name)}: ${problem}`, { bucket: bucket.name }),
+      );
+  }
+  const names = rules.buckets.map((b) => b.name);
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined)
+    return err(
+      new LakeSyncError("BadConfig", `Two buckets are called ${JSON.stringify(twice)}; give each a name of its own.`),
+    );
+  return ok(undefined);
+}
+
+function bucketProblem(bucket: Bucket, tables: ReadonlyMap<string, TableSchema>): string | undefined {
+  for (const name of bucket.tables) {
+    const table = tables.get(name);
+    if (!table) return `there is no table ${JSON.stringify(name)}; put its schema first.`;
+    for (const filter of [...bucket.filters, ...(bucket.write ?? [])]) {
+      const column = table.columns.find((c) => c.name === filter.column);
+      if (!column) return `table ${JSON.stringify(name)} has no column ${JSON.stringify(filter.column)}.`;
+      const problem = filterProblem(filter, column);
+      if (problem) return problem;
+    }
+  }
+  return undefined;
+}
+
+function filterProblem(filter: Filter, column: Column): string | undefined {
+  if (ORDERED.has(filter.op) && UNORDERED_TYPES.has(column.type))
+    return `operator ${filter.op} does not go with column ${JSON.stringify(column.name)} of type ${column.type}; use eq, neq or in.`;
+  for (const value of [filter.value].flat()) {
+    if (isClaim(value)) {
+      if (!/^[^.]+(\.[^.]+)*$/.test(value.slice(CLAIM.length)))
+        return `${JSON.stringify(value)} names no claim; write jwt:sub or jwt:org.id.`;
+    } else if (readAs(column.type, value) === undefined)
+      return `${JSON.stringify(value)} cannot be read as ${column.type}, the type of column ${JSON.stringify(column.name)}.`;
+  }
+  return undefined;
+}

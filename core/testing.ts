@@ -1,0 +1,3 @@
+/** Contract suites and stores for tests. */
+export { NodeSqlStore } from "./testing/node-sqlite.ts";
+export { sqlStoreContract } from "./testing/sql-store-contract.ts";

