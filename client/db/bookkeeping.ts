@@ -5,6 +5,7 @@
  *   lakesync_tables    the synced tables and their columns, by number
  *   lakesync_outbox    every local edit that the gateway has not acknowledged, in the order of its stamps
  *   lakesync_rejected  edits that the gateway refused, until the app dismisses them (C6)
+ *   lakesync_seen      rows that a resync under way has brought so far (sync/sweep.ts)
  *   lakesync_rows_T    for each row of T what the gateway is known to hold:
  *                        ins, del   stamps of its newest insert and delete
  *                        cells      JSON { column: stamp } where it is not `ins`, and for cells that were set to NULL;
@@ -22,6 +23,7 @@ export const BOOKKEEPING_SQL = `
   CREATE TABLE IF NOT EXISTS lakesync_meta (key TEXT PRIMARY KEY NOT NULL, value TEXT) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS lakesync_tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL, columns TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS lakesync_outbox (hlc INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL, cells TEXT, old TEXT);
+  CREATE TABLE IF NOT EXISTS lakesync_seen (tbl INTEGER, row_id TEXT, PRIMARY KEY (tbl, row_id)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS lakesync_rejected (
     id INTEGER PRIMARY KEY, hlc TEXT NOT NULL, tbl TEXT NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL,
     cells TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_ms INTEGER NOT NULL);
@@ -38,6 +40,6 @@ export type MetaKey =
   /** Gateway's clock minus ours, ms. */
   | "offset"
   | "cursor"
-  /** Which gateway the cursor belongs to. */
-  | "source"
+  /** "1" while a resync is under way. */
+  | "sweep"
   | "identity";

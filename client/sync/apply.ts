@@ -35,29 +35,28 @@ import {
   undo,
   visibleOf,
 } from "./rows.ts";
+import type { Sweep } from "./sweep.ts";
 
 /** What happens to one row. */
 interface Change {
   readonly edits: Edit[];
-  /** The row is not for this device any more. */
-  remove: boolean;
+  /** What was known of the row counts no more: it is not for this device, or a resync brings it anew. */
+  forget: boolean;
 }
 
 export interface Applier {
   readonly tx: Transaction;
   readonly clientId: ClientId;
+  /** A resync is under way: see sweep.ts. */
+  readonly sweep?: Sweep;
 }
 
 /** Merges one batch of a page. */
 export async function applyBatch(applier: Applier, batch: DeltaBatch): Promise<void> {
-  const { tx } = applier;
+  const { tx, sweep } = applier;
   const table = await tx.ensureTable(batch.table, batch.columns.map(columnFor));
-  const types = new Map(table.columns.map((c) => [c.name, c.type]));
-  for (const { name, values } of batch.columns) {
-    const type = types.get(name) ?? "any";
-    if (type === "any") continue;
-    for (const value of values) if (!isAbsent(value)) assertType(table.name, name, type, value as Scalar);
-  }
+  checkTypes(table, batch);
+  const unseen = await sweep?.mark(tx, table, batch.rowIds);
   const known = await knownAmong(tx, table, batch.rowIds);
   const counts = new Map<string, number>();
   for (const rowId of batch.rowIds) counts.set(rowId, (counts.get(rowId) ?? 0) + 1);
@@ -65,11 +64,23 @@ export async function applyBatch(applier: Applier, batch: DeltaBatch): Promise<v
   const changes = new Map<string, Change>();
   batch.rowIds.forEach((rowId, at) => {
     const letter = batch.ops[at] as string;
-    if (letter === "I" && counts.get(rowId) === 1 && !known.has(rowId)) fresh.push(at);
-    else addChange(changes, rowId, letter, makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at)), batch, at);
+    const stamp = makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at));
+    const whole = letter === "I" && counts.get(rowId) === 1;
+    if (whole && known.get(rowId) === stamp) return; // the echo of an insert that nothing was added to
+    if (whole && !known.has(rowId)) fresh.push(at);
+    else addChange(changes, rowId, letter, stamp, batch, at, unseen?.has(rowId) ?? false);
   });
   await insertFresh(tx, table, batch, fresh);
   await applyChanges(applier, table, changes, new Set());
+}
+
+function checkTypes(table: DeviceTable, batch: DeltaBatch): void {
+  const types = new Map(table.columns.map((c) => [c.name, c.type]));
+  for (const { name, values } of batch.columns) {
+    const type = types.get(name) ?? "any";
+    if (type === "any") continue;
+    for (const value of values) if (!isAbsent(value)) assertType(table.name, name, type, value as Scalar);
+  }
 }
 
 /** How a column that this device has not met is taken: booleans are told by their values. */
@@ -85,27 +96,46 @@ function addChange(
   stamp: Stamp,
   batch: DeltaBatch,
   at: number,
+  replace: boolean,
 ): void {
-  const change = changes.get(rowId) ?? { edits: [], remove: false };
+  const change = changes.get(rowId) ?? { edits: [], forget: replace };
   changes.set(rowId, change);
   if (letter === "R") {
-    change.remove = true;
+    change.forget = true;
     change.edits.length = 0; // what comes after it in the page counts again
   } else change.edits.push({ letter: letter as Edit["letter"], stamp, cells: cellsAt(batch, at) });
 }
 
-/** Which of these rows the device holds in any way. */
-async function knownAmong(tx: Transaction, table: DeviceTable, rowIds: readonly string[]): Promise<Set<string>> {
+/** Rows that the device holds in any way; with the stamp of its insert those that are just as they were inserted. */
+async function knownAmong(
+  tx: Transaction,
+  table: DeviceTable,
+  rowIds: readonly string[],
+): Promise<Map<string, Stamp | undefined>> {
+  const rows = rowsTable(table.name);
   const any = await tx.run(
-    `SELECT EXISTS (SELECT 1 FROM ${rowsTable(table.name)}), EXISTS (SELECT 1 FROM lakesync_outbox WHERE tbl = ?)`,
+    `SELECT EXISTS (SELECT 1 FROM ${rows}), EXISTS (SELECT 1 FROM lakesync_outbox WHERE tbl = ?)`,
     [table.id],
   );
-  const [rows, outbox] = any.rows[0] as [number, number];
-  if (!rows && !outbox) return new Set();
-  const held = rows ? `value IN (SELECT id FROM ${rowsTable(table.name)})` : "0";
-  const waits = outbox ? `value IN (SELECT row_id FROM lakesync_outbox WHERE tbl = ${table.id})` : "0";
-  const found = await tx.run(`SELECT value FROM json_each(?) WHERE ${held} OR ${waits}`, [JSON.stringify(rowIds)]);
-  return new Set(found.rows.map(([id]) => id as string));
+  const [held, waiting] = any.rows[0] as [number, number];
+  const known = new Map<string, Stamp | undefined>();
+  const ids = JSON.stringify(rowIds);
+  if (held) {
+    const found = await tx.run(
+      `SELECT r.id, iif(r.del IS NULL AND r.cells IS NULL AND r.base IS NULL, r.ins, NULL)
+       FROM json_each(?) j CROSS JOIN ${rows} r ON r.id = j.value`,
+      [ids],
+    );
+    for (const [id, ins] of found.rows as unknown as [string, Stamp | null][]) known.set(id, ins ?? undefined);
+  }
+  if (waiting) {
+    const found = await tx.run(
+      "SELECT row_id FROM lakesync_outbox WHERE tbl = ? AND row_id IN (SELECT value FROM json_each(?))",
+      [table.id, ids],
+    );
+    for (const [id] of found.rows) known.set(id as string, undefined);
+  }
+  return known;
 }
 
 const insertKnownSql = (table: DeviceTable): string =>
@@ -262,7 +292,7 @@ async function applyChanges(
   for (const [rowId, change] of changes) {
     const { known, visible } = held.get(rowId) ?? { known: UNKNOWN_ROW, visible: undefined };
     const waiting: readonly PendingEdit[] = pending.get(rowId) ?? [];
-    const state = change.remove ? stateOf(UNKNOWN_ROW, undefined) : stateOf(known, undo(visible, waiting));
+    const state = change.forget ? stateOf(UNKNOWN_ROW, undefined) : stateOf(known, undo(visible, waiting));
     mergeEdits(state, change.edits);
     const remaining = waiting.filter((edit) => !settled.has(edit.hlc));
     writes.show(rowId, visible, visibleOf(state, remaining, clientId));
@@ -295,7 +325,7 @@ export async function settle(
         inserts.push([entry.rowId, stamp, null, null, null]);
         continue;
       }
-      const change = changes.get(entry.rowId) ?? { edits: [], remove: false };
+      const change = changes.get(entry.rowId) ?? { edits: [], forget: false };
       changes.set(entry.rowId, change);
       if (!turnedDown.has(entry)) change.edits.push({ letter: entry.letter, stamp, cells: entry.cells });
     }
@@ -325,18 +355,8 @@ function byTable(entries: readonly OutboxEntry[]): Map<DeviceTable, OutboxEntry[
   return groups;
 }
 
-/** Drops every synced row, as a resync asks; rows that exist by waiting edits alone stay. */
-export async function dropAll({ tx, clientId }: Applier): Promise<void> {
-  for (const table of tx.tables.byName.values()) {
-    const pending = await pendingOf(tx, table);
-    await tx.run(`DELETE FROM ${quote(table.name)}`);
-    await tx.run(`DELETE FROM ${rowsTable(table.name)}`);
-    const writes = new Writes(table);
-    for (const [rowId, waiting] of pending) {
-      const state = stateOf(UNKNOWN_ROW, undefined);
-      writes.show(rowId, undefined, visibleOf(state, waiting, clientId));
-      writes.remember(rowId, UNKNOWN_ROW, keep(state, true));
-    }
-    await writes.run(tx);
-  }
+/** Takes rows off the device, all that was known of them too; what waits in the outbox stays. */
+export async function forgetRows(applier: Applier, table: DeviceTable, rowIds: readonly string[]): Promise<void> {
+  const changes = new Map(rowIds.map((rowId): [string, Change] => [rowId, { edits: [], forget: true }]));
+  await applyChanges(applier, table, changes, new Set());
 }

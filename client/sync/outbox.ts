@@ -33,23 +33,21 @@ export interface OutboxEntry {
 type EntryRow = readonly [hlc: string, tbl: number, op: "I" | "U" | "D", rowId: string, cells: string | null];
 
 /** The oldest entries, up to a number and about so many bytes; at least one when there is one. */
-export async function readOutbox(
-  db: LocalDB,
-  tables: TableRegistry,
-  max: number,
-  maxBytes: number,
-): Promise<OutboxEntry[]> {
-  const { rows } = await db.transaction((tx) =>
-    tx.run(`SELECT ${HLC_TEXT_SQL}, tbl, op, row_id, cells FROM lakesync_outbox ORDER BY hlc LIMIT ?`, [max]),
-  );
-  const entries: OutboxEntry[] = [];
-  let bytes = 0;
-  for (const row of rows as unknown as EntryRow[]) {
-    bytes += 60 + row[3].length + (row[4]?.length ?? 0);
-    if (bytes > maxBytes && entries.length > 0) break;
-    entries.push(entryOf(tables, row));
-  }
-  return entries;
+export function readOutbox(db: LocalDB, max: number, maxBytes: number): Promise<OutboxEntry[]> {
+  return db.transaction(async (tx) => {
+    const { rows } = await tx.run(
+      `SELECT ${HLC_TEXT_SQL}, tbl, op, row_id, cells FROM lakesync_outbox ORDER BY hlc LIMIT ?`,
+      [max],
+    );
+    const entries: OutboxEntry[] = [];
+    let bytes = 0;
+    for (const row of rows as unknown as EntryRow[]) {
+      bytes += 60 + row[3].length + (row[4]?.length ?? 0);
+      if (bytes > maxBytes && entries.length > 0) break;
+      entries.push(entryOf(tx.tables, row));
+    }
+    return entries;
+  });
 }
 
 function entryOf(tables: TableRegistry, [hlc, tbl, letter, rowId, json]: EntryRow): OutboxEntry {
