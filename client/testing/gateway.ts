@@ -1,0 +1,143 @@
+/** A whole gateway in the process of a test: one real shard engine over SQLite in memory, behind the transport port. */
+import { type Position, ShardEngine } from "../../core/index.ts";
+import { NodeSqlStore } from "../../core/testing.ts";
+import {
+  type Claims,
+  type Column,
+  type ColumnType,
+  type DeltaBatch,
+  type HlcText,
+  LakeSyncError,
+  PAGE_BYTES_DEFAULT,
+  packHlc,
+  type SyncRules,
+  type TableSchema,
+  unwrap,
+} from "../../schemas/index.ts";
+import type { LocalGateway } from "../transport/local.ts";
+import type { Page, PullCall, PushAnswer, PushCall } from "../transport/port.ts";
+
+export type Tables = Readonly<Record<string, Readonly<Record<string, ColumnType>>>>;
+
+/** Every row of every table to everyone. */
+export const OPEN_RULES = (tables: Tables): SyncRules => ({
+  buckets: [{ name: "all", tables: Object.keys(tables), filters: [], write: [] }],
+});
+
+export class TestGateway {
+  readonly engine: ShardEngine;
+  nowMs: () => number;
+  /** Another answer to a stale cursor: a page that says `resync`, instead of an error. */
+  resyncByPage = false;
+  pushes = 0;
+  pulls = 0;
+  readonly #tables: Tables;
+  readonly #pokes = new Set<(hint: string) => void>();
+  #version = 0;
+  #rulesVersion = 0;
+  #rules: SyncRules;
+
+  constructor(tables: Tables, options: { rules?: SyncRules; nowMs?: () => number; logBytesMax?: number } = {}) {
+    this.#tables = tables;
+    this.#rules = options.rules ?? OPEN_RULES(tables);
+    this.nowMs = options.nowMs ?? (() => Date.now());
+    const { logBytesMax } = options;
+    this.engine = new ShardEngine(new NodeSqlStore(), logBytesMax === undefined ? {} : { logBytesMax });
+    this.setRules(this.#rules);
+  }
+
+  setRules(rules: SyncRules): void {
+    this.#rules = rules;
+    this.#rulesVersion++;
+    this.#configure();
+  }
+
+  #configure(): void {
+    const tables = Object.entries(this.#tables).map(([table, columns]): TableSchema => {
+      const list = Object.entries(columns).map(
+        ([name, type], at): Column => ({ id: at + 1, name, type, nullable: true }),
+      );
+      return { table, version: 1, columns: list, lastColumnId: list.length, shards: 0 };
+    });
+    this.engine.configure({
+      gatewayId: "test",
+      shard: "main",
+      version: ++this.#version,
+      rulesVersion: this.#rulesVersion,
+      rules: this.#rules,
+      tables,
+      owns: Object.fromEntries(tables.map((t) => [t.table, { index: 0, of: 1 }])),
+    });
+  }
+
+  /** The gateway as one user sees it. */
+  as(claims: Claims = { sub: "alice", role: "client" }): LocalGateway {
+    return {
+      push: (call) => this.#push(call, claims),
+      pull: (call) => this.#pull(call, claims),
+      subscribe: (onPoke) => {
+        this.#pokes.add(onPoke);
+        return () => this.#pokes.delete(onPoke);
+      },
+    };
+  }
+
+  #serverHlc(): HlcText {
+    return packHlc(Math.floor(this.nowMs()), 0);
+  }
+
+  #push(call: PushCall, claims: Claims): PushAnswer {
+    this.pushes++;
+    const owner = this.engine.ownerOf(call.clientId);
+    if (owner !== undefined && owner !== claims.sub)
+      throw new LakeSyncError("ClientIdTaken", "The client id belongs to another user.");
+    this.engine.rememberOwner(call.clientId, claims.sub);
+    const before = this.engine.head;
+    const { clientId, batches } = call;
+    const outcome = unwrap(this.engine.push({ clientId, claims, nowMs: this.nowMs(), batches, deltas: [] }));
+    if (this.engine.head > before) for (const poke of this.#pokes) poke(String(this.engine.head));
+    return { rejected: outcome.rejected, serverHlc: this.#serverHlc(), cursorHint: String(this.engine.head) };
+  }
+
+  #pull(call: PullCall, claims: Claims): Page {
+    this.pulls++;
+    const held: { position?: Position; fingerprint: string } =
+      call.cursor === "" ? { fingerprint: "" } : JSON.parse(call.cursor);
+    const input = { claims, tables: call.tables ?? [], maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT };
+    let answer = this.engine.pull({ ...input, ...held });
+    const resync = !answer.ok && answer.error.code === "CursorExpired" && this.resyncByPage;
+    if (resync) answer = this.engine.pull({ ...input, fingerprint: "" });
+    const { batches, position, fingerprint, hasMore } = unwrap(answer);
+    return {
+      batches: structuredClone(batches) as DeltaBatch[],
+      cursor: JSON.stringify({ position, fingerprint }),
+      hasMore,
+      resync,
+      serverHlc: this.#serverHlc(),
+    };
+  }
+
+  /** Live rows of a table, as an unfiltered client would see them. */
+  rows(table: string): Map<string, Record<string, unknown>> {
+    const rows = new Map<string, Record<string, unknown>>();
+    let cursor = "";
+    for (let more = true; more; ) {
+      const page = this.#pull(
+        { clientId: "reader" as never, cursor, tables: [table] },
+        { sub: "admin", role: "admin" },
+      );
+      for (const batch of page.batches)
+        batch.rowIds.forEach((id, at) => {
+          const row = rows.get(id) ?? {};
+          rows.set(id, row);
+          for (const { name, values } of batch.columns) {
+            const value = values[at];
+            if (typeof value !== "object" || value === null) row[name] = value;
+          }
+        });
+      cursor = page.cursor;
+      more = page.hasMore;
+    }
+    return rows;
+  }
+}
