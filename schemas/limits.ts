@@ -63,6 +63,10 @@ export const FLUSH_LEASE_MS = 120 * SECOND;
 export const FLUSH_ATTEMPTS_MAX = 5;
 /** Peak memory of a Parquet writer is 62-118 MB for 50k rows (docs/decisions): 25k keeps a flush below 128 MB. Rows. */
 export const DATA_FILE_ROWS = 25_000;
+/** The same for wide rows: the writer holds a file's columns about three times. Bytes before compression. */
+export const DATA_FILE_BYTES = 12 * MiB;
+/** Files whose keys a flush reads at once to find old rows; a Worker has six connections. */
+export const LOOKUP_CONCURRENCY = 4;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */
 export const FLUSH_PAGE_BYTES = 4 * MiB;
 

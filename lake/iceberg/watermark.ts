@@ -1,0 +1,68 @@
+/**
+ * What a table holds of each shard (architecture, decision 6; docs/decisions has the choice).
+ *
+ *   snapshot summary   lakesync.watermark.<shard> = seq    of every shard, carried forward in every commit of ours
+ *   table properties   the same, set by the same commit    outlives expiry, and commits of engines that carry nothing
+ *
+ * Both change in one compare-and-swap with the data, so a flush that comes again finds exactly what it did (F1).
+ */
+import type { Snapshot, TableMetadata } from "../../core/index.ts";
+
+const PREFIX = "lakesync.watermark.";
+export const MAX_HLC = "lakesync.max-hlc";
+export const TO_MS = "lakesync.to-ms";
+
+export function currentSnapshot(metadata: TableMetadata): Snapshot | undefined {
+  const id = metadata["current-snapshot-id"];
+  return id === undefined || id === null ? undefined : metadata.snapshots?.find((each) => each["snapshot-id"] === id);
+}
+
+/** Highest seq of the shard that the table holds; 0 when it holds none. */
+export function watermarkOf(metadata: TableMetadata, shard: string): number {
+  const key = PREFIX + shard;
+  return Math.max(Number(metadata.properties?.[key] ?? 0), Number(carried(metadata)[key] ?? 0));
+}
+
+/** Our keys in the newest snapshot that has any, going back over commits of others. */
+function carried(metadata: TableMetadata): Readonly<Record<string, string>> {
+  const byId = new Map(metadata.snapshots?.map((each) => [each["snapshot-id"], each]));
+  for (let at = currentSnapshot(metadata); at; at = byId.get(at["parent-snapshot-id"] ?? -1)) {
+    const ours = Object.entries(at.summary).filter(
+      ([key]) => key.startsWith(PREFIX) || key === MAX_HLC || key === TO_MS,
+    );
+    if (ours.length > 0) return Object.fromEntries(ours);
+  }
+  return {};
+}
+
+/** What every commit of ours carries forward, whatever it does. */
+export function carriedSummary(metadata: TableMetadata): Record<string, string> {
+  const properties = Object.entries(metadata.properties ?? {}).filter(([key]) => key.startsWith(PREFIX));
+  return { ...carried(metadata), ...Object.fromEntries(properties) };
+}
+
+export interface Progress {
+  readonly shard: string;
+  readonly toSeq: number;
+  /** Milliseconds since 1970. */
+  readonly toMs: number;
+  /** Highest stamp in the batch. */
+  readonly maxHlc: bigint;
+}
+
+/** The summary keys of a flush: what was carried, and how far this shard has come. */
+export function progressSummary(metadata: TableMetadata, progress: Progress): Record<string, string> {
+  const before = carriedSummary(metadata);
+  const hlc = BigInt(before[MAX_HLC] ?? 0);
+  return {
+    ...before,
+    [PREFIX + progress.shard]: String(progress.toSeq),
+    [MAX_HLC]: String(progress.maxHlc > hlc ? progress.maxHlc : hlc),
+    [TO_MS]: String(Math.max(progress.toMs, Number(before[TO_MS] ?? 0))),
+  };
+}
+
+/** The property that the same commit sets. */
+export const progressProperties = ({ shard, toSeq }: Progress): Record<string, string> => ({
+  [PREFIX + shard]: String(toSeq),
+});

@@ -1,0 +1,6 @@
+/** Parquet: `writeParquet` and `openParquet`. */
+export { initParquet, parquetMemoryBytes } from "./init.ts";
+export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange } from "./read.ts";
+export * from "./types.ts";
+export { compareBytes } from "./vectors.ts";
+export { type ParquetFile, type ParquetTable, writeParquet } from "./write.ts";
