@@ -12,9 +12,7 @@ import type { SyncRules } from "../../schemas/index.ts";
 import { rowsTable } from "../db/schema.ts";
 import { fromStored } from "../db/values.ts";
 import { LocalDB, LocalTransport, SyncCoordinator, type SyncTracker } from "../index.ts";
-import { flaky } from "../testing/flaky.ts";
-import { OPEN_RULES, TestGateway } from "../testing/gateway.ts";
-import { TestWorld } from "../testing/platform.ts";
+import { flaky, OPEN_RULES, type TestGateway, TestWorld, testGateway } from "../testing.ts";
 import { pendingOf } from "./outbox.ts";
 import { type Cells, keep, visibleOf } from "./rows.ts";
 
@@ -115,7 +113,7 @@ async function run(
   rules: SyncRules,
 ): Promise<void> {
   const world = new TestWorld(seed);
-  const gateway = new TestGateway(TABLES, { nowMs: () => world.nowMs, rules });
+  const gateway = testGateway(TABLES, { nowMs: () => world.nowMs, rules });
   gateway.resyncByPage = seed % 2 === 0;
   const devices = await Promise.all(
     [0, 700, -900].map(async (ms) => {

@@ -1,6 +1,5 @@
 /** A whole gateway in the process of a test: one real shard engine over SQLite in memory, behind the transport port. */
-import { isAlive, merge, type Position, type RowState, ShardEngine } from "../../core/index.ts";
-import { NodeSqlStore } from "../../core/testing.ts";
+import { isAlive, merge, type Position, type RowState, ShardEngine, type SqlStore } from "../../core/index.ts";
 import {
   type Claims,
   type Column,
@@ -26,6 +25,12 @@ export const OPEN_RULES = (tables: Tables): SyncRules => ({
   buckets: [{ name: "all", tables: Object.keys(tables), filters: [], write: [] }],
 });
 
+export interface TestGatewayOptions {
+  readonly rules?: SyncRules;
+  readonly nowMs?: () => number;
+  readonly logBytesMax?: number;
+}
+
 export class TestGateway {
   readonly engine: ShardEngine;
   nowMs: () => number;
@@ -42,12 +47,12 @@ export class TestGateway {
   #rulesVersion = 0;
   #rules: SyncRules;
 
-  constructor(tables: Tables, options: { rules?: SyncRules; nowMs?: () => number; logBytesMax?: number } = {}) {
+  constructor(store: SqlStore, tables: Tables, options: TestGatewayOptions = {}) {
     this.#tables = tables;
     this.#rules = options.rules ?? OPEN_RULES(tables);
     this.nowMs = options.nowMs ?? (() => Date.now());
     const { logBytesMax } = options;
-    this.engine = new ShardEngine(new NodeSqlStore(), logBytesMax === undefined ? {} : { logBytesMax });
+    this.engine = new ShardEngine(store, logBytesMax === undefined ? {} : { logBytesMax });
     this.setRules(this.#rules);
   }
 
