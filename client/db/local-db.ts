@@ -6,6 +6,7 @@
  * it. Listeners hear of a commit after it is durable, once, with the tables that it touched (C5).
  */
 import { type ClientId, HLC_ZERO, type HlcText, LakeSyncError } from "../../schemas/index.ts";
+import { type LiveOptions, live } from "../live/live.ts";
 import { defaultPlatform, type Platform, randomName } from "../platform.ts";
 import { BOOKKEEPING_SQL, FORMAT, type MetaKey } from "./bookkeeping.ts";
 import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
@@ -172,6 +173,19 @@ export class LocalDB implements Queryable {
   /** Tables that a statement reads and writes, views and triggers looked through. */
   tablesOf(sql: string): Promise<TableUse> {
     return this.#mutex.run(() => this.#open().tablesOf(sql));
+  }
+
+  /**
+   * Gives the rows of a query now, and again after each commit that touches its tables (C5).
+   * @returns a function that ends it
+   */
+  live<T = Row>(
+    sql: string,
+    params: readonly SqlParam[],
+    onRows: (rows: T[]) => void,
+    options?: LiveOptions,
+  ): () => void {
+    return live(this, sql, params, onRows, options);
   }
 
   /** Calls `listener` after each commit that changed something. @returns a function that ends it */
