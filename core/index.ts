@@ -8,4 +8,15 @@ export { ShardEngine, type ShardLimits, type ShardStatus, type TableResult } fro
 export type { FlushPage, Lease } from "./shard/flush.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
 export type { PushInput, PushOutcome, Rejected } from "./shard/push.ts";
+export type { PackedRow } from "./shard/store.ts";
 export * from "./sync-rules.ts";
+export {
+  COMMON_SHARD,
+  clientIdTaken,
+  type Move,
+  type ShardMap,
+  shardConfig,
+  shardsOf,
+  TenantEngine,
+  type TenantState,
+} from "./tenant.ts";

@@ -6,6 +6,8 @@
  * Everything that cannot be decided is decided against the reader: a NULL cell, a claim that is missing or of the wrong
  * kind, a table that no bucket names, and no rules at all (decision 13).
  */
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 import {
   type Bucket,
   type Claims,
@@ -143,25 +145,34 @@ export function evaluate(
   return tableAccess(rules, table, claims).sees((id) => byId.get(id));
 }
 
-/** Ids of the columns that decide who sees and writes a table's rows: a change of one of them can move a row in or out. */
-export function decidingColumns(rules: SyncRules, table: TableSchema): number[] {
-  const names = new Set(
-    rules.buckets.filter((b) => b.tables.includes(table.table)).flatMap((b) => b.filters.map((f) => f.column)),
-  );
-  return table.columns.filter((c) => names.has(c.name)).map((c) => c.id);
+/** Ids of the columns that decide who sees a table's rows, and of those that decide who sees or writes them. */
+export function decidingColumns(
+  rules: SyncRules,
+  table: TableSchema,
+): { readonly sees: readonly number[]; readonly decides: readonly number[] } {
+  const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
+  const idsOf = (filters: readonly Filter[]) => {
+    const names = new Set(filters.map((f) => f.column));
+    return table.columns.filter((c) => names.has(c.name)).map((c) => c.id);
+  };
+  return {
+    sees: idsOf(buckets.flatMap((b) => b.filters)),
+    decides: idsOf(buckets.flatMap((b) => [...b.filters, ...(b.write ?? [])])),
+  };
 }
 
 /**
- * A text that changes whenever the answer to "what may this token see" may change: the rules' version and the claims that
- * they name (PL5). A cursor is bound to it.
+ * A short text that changes whenever the answer to "what may this token see" may change: the rules' version and the claims
+ * that they name (PL5). A cursor is bound to it.
  */
 export function accessFingerprint(rules: SyncRules, version: number, claims: Claims): string {
-  if (claims.role === "admin") return `${version}:admin`;
   const paths = new Set<string>();
   for (const bucket of rules.buckets)
     for (const filter of bucket.filters)
       for (const value of [filter.value].flat()) if (isClaim(value)) paths.add(value.slice(CLAIM.length));
-  return `${version}:${JSON.stringify([...paths].sort().map((path) => [path, claimAt(claims, path) ?? null]))}`;
+  const named = [...paths].sort().map((path) => [path, claimAt(claims, path) ?? null]);
+  const text = JSON.stringify([version, claims.role === "admin" ? "admin" : named]);
+  return bytesToHex(sha256(new TextEncoder().encode(text))).slice(0, 16);
 }
 
 /** Checks rules against the tables that are there: every table and column known, every value of its column's type. */

@@ -1,3 +1,4 @@
 /** Contract suites and stores for tests. */
+export { catalogueContract } from "./testing/catalogue-contract.ts";
 export { NodeSqlStore } from "./testing/node-sqlite.ts";
 export { sqlStoreContract } from "./testing/sql-store-contract.ts";

@@ -48,6 +48,7 @@ export const ERRORS = {
   StorageFull: { status: 507, retry: false },
   StorageUnavailable: { status: 0, retry: false },
   Closed: { status: 0, retry: false },
+  Misconfigured: { status: 500, retry: false },
   Internal: { status: 500, retry: true },
 } as const satisfies Record<string, { readonly status: number; readonly retry: boolean }>;
 

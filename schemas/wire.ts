@@ -11,10 +11,12 @@ import {
   type JsonValue,
   type MessageInitShape,
   toBinary,
+  toJson,
   toJsonString,
 } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { type Absent, type ColumnData, type DeltaBatch, DeltaBatchBuilder, isAbsent } from "./delta.ts";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { type Absent, type ColumnData, type DeltaBatch, isAbsent } from "./delta.ts";
 import { LakeSyncError } from "./errors.ts";
 import {
   type DeltaBatch as DeltaBatchMessage,
@@ -82,7 +84,7 @@ function decodeHlcs(bytes: Uint8Array): HlcText[] {
  * columns and values exist and fit is the shard's to say, delta by delta (PU3).
  * @param client whose edits these are where the message names none
  */
-export function decodeBatch(message: DeltaBatchMessage, client?: ClientId): Result<DeltaBatch, LakeSyncError> {
+export function decodeBatch(message: PackedBatch, client?: ClientId): Result<DeltaBatch, LakeSyncError> {
   const { table, count, ops } = message;
   const named = { table };
   if (count > PUSH_DELTAS_MAX)
@@ -122,7 +124,7 @@ function jsonArray(text: string, length: number): unknown[] | undefined {
   }
 }
 
-function decodeClients(message: DeltaBatchMessage, client: ClientId | undefined): ClientId[] | undefined {
+function decodeClients(message: PackedBatch, client: ClientId | undefined): ClientId[] | undefined {
   if (message.clients.length === 0) return client === undefined ? undefined : [client];
   if (!message.clients.every(isClientId)) return undefined;
   if (message.clients.length === 1) return [message.clients[0] as ClientId];
@@ -147,35 +149,46 @@ export interface LooseDelta {
 
 const LETTERS = { [OpMessage.INSERT]: "I", [OpMessage.UPDATE]: "U", [OpMessage.DELETE]: "D" } as const;
 
-export function decodeDelta(
-  message: DeltaMessage,
-  valueToJson: (value: DeltaMessage["columns"][number]["value"]) => LooseValue,
-): Result<LooseDelta, LakeSyncError> {
+export function decodeDelta(message: DeltaMessage): Result<LooseDelta, LakeSyncError> {
   const letter = LETTERS[message.op as keyof typeof LETTERS];
   if (!letter)
     return bad('"op" of a delta has to be INSERT, UPDATE or DELETE.', { table: message.table, rowId: message.rowId });
   const hlc = hlcFromBigInt(message.hlc) as HlcText;
-  const columns = message.columns.map((c) => ({ name: c.column, value: valueToJson(c.value) }));
+  const columns = message.columns.map((c) => ({
+    name: c.column,
+    value: c.value ? toJson(ValueSchema, c.value) : null,
+  }));
   return ok({ letter, table: message.table, rowId: message.rowId, hlc, deltaId: message.deltaId, columns });
 }
 
+/** A batch as it crosses RPC: the message's fields without its class. */
+export type PackedBatch = Pick<
+  DeltaBatchMessage,
+  "table" | "count" | "ops" | "rowIds" | "hlcs" | "clients" | "clientIndexes"
+> & { readonly columns: readonly { readonly name: string; readonly values: string }[] };
+
+export function packBatch(message: DeltaBatchMessage): PackedBatch {
+  const { table, count, ops, rowIds, hlcs, clients, clientIndexes, columns } = message;
+  return {
+    table,
+    count,
+    ops,
+    rowIds,
+    hlcs,
+    clients,
+    clientIndexes,
+    columns: columns.map(({ name, values }) => ({ name, values })),
+  };
+}
+
 /** Entries of a batch by where they go, in order (PU4). */
-export function splitBatch<Key>(
-  batch: DeltaBatch,
-  keyOf: (rowId: string) => Key,
-): Map<Key, { batch: DeltaBatch; indexes: number[] }> {
-  const groups = new Map<Key, number[]>();
-  batch.rowIds.forEach((rowId, at) => {
-    const key = keyOf(rowId);
-    const indexes = groups.get(key);
-    if (indexes) indexes.push(at);
-    else groups.set(key, [at]);
-  });
-  return new Map([...groups].map(([key, indexes]) => [key, { batch: pickEntries(batch, indexes), indexes }]));
+export function splitBatch<Key>(batch: DeltaBatch, keyOf: (rowId: string) => Key): Map<Key, DeltaBatch> {
+  const groups = Map.groupBy(batch.rowIds.keys(), (at) => keyOf(batch.rowIds[at] as string));
+  return new Map([...groups].map(([key, indexes]) => [key, pickEntries(batch, indexes)]));
 }
 
 /** A batch of some entries of another, in the order of `indexes`. Columns that none of them names are left out. */
-export function pickEntries(batch: DeltaBatch, indexes: readonly number[]): DeltaBatch {
+function pickEntries(batch: DeltaBatch, indexes: readonly number[]): DeltaBatch {
   if (indexes.length === batch.rowIds.length && indexes.every((index, at) => index === at)) return batch;
   const pick = <T>(from: ArrayLike<T>): T[] => indexes.map((at) => from[at] as T);
   return {
@@ -189,8 +202,6 @@ export function pickEntries(batch: DeltaBatch, indexes: readonly number[]): Delt
       .filter((c) => !c.values.every(isAbsent)),
   };
 }
-
-export { DeltaBatchBuilder };
 
 /** Media types of the data routes. */
 export const PROTOBUF = "application/x-protobuf";

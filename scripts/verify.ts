@@ -6,6 +6,7 @@
  *   LAKESYNC_TESTED=1             without the tests, because they passed a moment ago (.ci/run)
  */
 import { spawn } from "node:child_process";
+import { stripVTControlCharacters } from "node:util";
 
 const STEPS = [
   { name: "types", script: "types" },
@@ -45,7 +46,8 @@ for (const { name, script } of STEPS) {
   const { code, output } = await run(script);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   // The last line of a step that went well says what it counted.
-  const summary = code === 0 ? (output.trimEnd().split("\n").at(-1) ?? "") : `FAILED: npm run ${script}`;
+  const summary =
+    code === 0 ? stripVTControlCharacters(output.trimEnd().split("\n").at(-1) ?? "") : `FAILED: npm run ${script}`;
   console.log(`${code === 0 ? "ok" : "X "} ${label} ${seconds.padStart(6)} s  ${summary}`);
   if (code !== 0) {
     failed++;

@@ -10,9 +10,9 @@ export interface ShardConfig {
   /** Of the sync rules alone: cursors are bound to it (PL5). */
   readonly rulesVersion: number;
   readonly rules: SyncRules;
-  /** Of the tables whose rows this shard may hold. */
+  /** All of the tenant's: a row of a table that lives elsewhere is `ShardMoved`, not unknown. */
   readonly tables: readonly TableSchema[];
-  /** Part of a table's rows that this shard owns; absent for a table that is not here any more. Rows elsewhere are `ShardMoved`. */
+  /** Part of each table's rows that this shard owns; absent for a table that lives elsewhere. */
   readonly owns: Readonly<Record<string, ShardSlice>>;
 }
 
@@ -20,6 +20,8 @@ export interface ShardConfig {
 export interface ShardSlice {
   readonly index: number;
   readonly of: number;
+  /** The rows are on the move: they may be read here, not written. */
+  readonly sealed?: boolean;
 }
 
 /** FNV-1a over UTF-8, 32 bits: which shard of a table a row goes to. Fixed for ever: rows would move otherwise (PU4). */
@@ -33,4 +35,4 @@ export function rowHash(rowId: string): number {
 }
 
 export const ownsRow = (slice: ShardSlice | undefined, rowId: string): boolean =>
-  slice !== undefined && (slice.of === 1 || rowHash(rowId) % slice.of === slice.index);
+  slice !== undefined && !slice.sealed && (slice.of === 1 || rowHash(rowId) % slice.of === slice.index);

@@ -15,7 +15,6 @@ import {
   LakeSyncError,
   LOG_BYTES_MAX,
   NO_RULES,
-  ok,
   RETRY_AFTER_SECONDS,
   type Result,
   type Seq,
@@ -23,12 +22,21 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage } from "./flush.ts";
-import { dropLists, trimLog } from "./log.ts";
+import {
+  assertLease,
+  type FlushPage,
+  formerRows,
+  historyPage,
+  type Lease,
+  rowsPage,
+  setAside,
+  tablesIn,
+} from "./flush.ts";
+import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushInput, type PushOutcome, push } from "./push.ts";
-import { createTables, readMeta, writeMeta } from "./store.ts";
-import type { StoredRow } from "./stored-row.ts";
+import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
+import { flushedVersion, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 
 export interface ShardLimits {
   /** Bytes of unflushed log past which pushes are refused (PU5). */
@@ -83,6 +91,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #former: Map<string, StoredRow> | undefined;
+  #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -110,13 +119,14 @@ export class ShardEngine {
     const [top] = sql.exec<{ head: number }>(
       "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
     );
-    this.#head = Math.max(top?.head ?? 0, this.#flushed);
+    this.#head = Math.max(top?.head ?? 0, this.#flushed, Number(readMeta(sql, "head") ?? 0));
   }
 
   #measureLog(): void {
     const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
       "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
     );
+    this.#aside = readAside(this.#sql);
     this.#logBytes = log?.bytes ?? 0;
     this.#oldestMs = log?.oldest ?? null;
   }
@@ -172,14 +182,18 @@ export class ShardEngine {
 
   /** Whose a client id is; undefined when this shard has not met it. */
   ownerOf(clientId: string): string | undefined {
-    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId)[0]?.sub;
+    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ? AND sub <> ''", clientId)[0]?.sub;
   }
 
   rememberOwner(clientId: string, sub: string): void {
-    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+    this.#sql.exec(
+      "INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET sub = excluded.sub WHERE sub = ''",
+      clientId,
+      sub,
+    );
   }
 
-  /** @returns `LogFull` before anything is written when the log is at its cap (PU5) */
+  /** @returns `LogFull` when the log is at its cap (PU5), `ShardMoved` for rows that live elsewhere (PU4): nothing is written then */
   push(input: PushInput): Result<PushOutcome, LakeSyncError> {
     if (this.#logBytes >= this.#limits.logBytesMax)
       return err(
@@ -199,16 +213,17 @@ export class ShardEngine {
       head: this.#head,
       flushBoundary: boundary,
       leaseFrom: lease?.from ?? boundary,
+      aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
     };
     const result = this.#atomically(() => push(context, input));
-    if (result.loggedDeltas > 0) {
-      this.#head = result.head;
-      this.#logBytes += result.loggedBytes;
+    if (result.ok && result.value.loggedDeltas > 0) {
+      this.#head = result.value.head;
+      this.#logBytes += result.value.loggedBytes;
       this.#oldestMs ??= input.nowMs;
       if (lease) this.#former = undefined;
     }
-    return ok(result);
+    return result;
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
@@ -238,12 +253,7 @@ export class ShardEngine {
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     this.#former = undefined;
-    const numbers = this.#sql.exec<{ t: number }>(
-      "SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL",
-      lease.from,
-      lease.to,
-    );
-    const names = numbers.map(({ t }) => this.#numbers.get(t));
+    const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
@@ -279,7 +289,7 @@ export class ShardEngine {
    */
   settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
     const lease = assertLease(this.#lease, token);
-    const failed = results.filter((r) => r.error);
+    const failed = [...results, ...this.#unanswered(lease, results)].filter((r) => r.error);
     const retry = failed.find((r) => !r.error?.hopeless);
     this.#atomically(() => {
       writeMeta(
@@ -291,15 +301,8 @@ export class ShardEngine {
         writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
         return;
       }
-      for (const { table, error } of failed)
-        this.#sql.exec(
-          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
-          error?.message ?? "",
-          this.#tableNumber(table),
-          lease.from,
-          lease.to,
-        );
-      trimLog(this.#sql, lease.to);
+      for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
+      trimLog(this.#sql, lease.from, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
@@ -313,6 +316,62 @@ export class ShardEngine {
     this.#flushed = lease.to;
     this.#measureLog();
     return "trimmed";
+  }
+
+  /** Tables of a lease without a result: nothing of them may be trimmed unseen. */
+  #unanswered(lease: Lease, results: readonly TableResult[]): TableResult[] {
+    const answered = new Set(results.map((r) => r.table));
+    const configured = new Set(this.#configured().tables.map((t) => t.table));
+    return tablesIn(this.#sql, lease)
+      .map((t) => this.#numbers.get(t) ?? "")
+      .filter((table) => !answered.has(table))
+      .map((table) =>
+        configured.has(table)
+          ? { table, error: { message: "The flush did not say what became of this table.", hopeless: false } }
+          : { table, error: { message: "The table was dropped before its last deltas were flushed.", hopeless: true } },
+      );
+  }
+
+  /** Log entries of a table that still wait to be flushed; those set aside do not count. */
+  pending(table: string): number {
+    const t = this.#names.get(table) ?? 0;
+    return this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM log WHERE t = ? AND aside IS NULL", t)[0]?.n ?? 0;
+  }
+
+  /** Stored rows of a table, by id, for a move to other shards. */
+  exportRows(table: string, after: string, limit: number): PackedRow[] {
+    const t = this.#names.get(table) ?? 0;
+    return this.#sql.exec<PackedRow>(
+      "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
+      t,
+      after,
+      limit,
+    );
+  }
+
+  /**
+   * Takes rows over from another shard as they are, seqs included, so that the lake still knows their versions. Seqs given
+   * out from now on come after all of them.
+   */
+  importRows(table: string, rows: readonly PackedRow[], head: number): void {
+    const moved = rows.map(({ id, seq, state }) => {
+      const row = unpackRow(seq, state);
+      return { id, seq, state: packRow({ ...row, flushedSeq: flushedVersion(row, Number.POSITIVE_INFINITY as Seq) }) };
+    });
+    this.#atomically(() => {
+      writeRows(this.#sql, this.#tableNumber(table), moved);
+      if (head > this.#head) writeMeta(this.#sql, "head", String(head));
+      if (head > this.#head && this.#head === this.#flushed) writeMeta(this.#sql, "flushed", String(head));
+    });
+    if (head <= this.#head) return;
+    if (this.#head === this.#flushed) this.#flushed = head;
+    this.#head = head;
+  }
+
+  /** Forgets a table's rows after they have moved. */
+  dropRows(table: string): void {
+    const t = this.#names.get(table);
+    if (t !== undefined) this.#atomically(() => this.#sql.exec("DELETE FROM rows WHERE t = ?", t));
   }
 
   status(): ShardStatus {

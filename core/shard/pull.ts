@@ -42,7 +42,7 @@ export interface PullInput {
   readonly claims: Claims;
   /** Absent to start from nothing. */
   readonly position?: Position;
-  /** What the cursor was bound to; "" for a fresh one. Another than the shard's own means a resync (PL5). */
+  /** What the position was bound to. Another than the shard's own means starting over (PL5). */
   readonly fingerprint: string;
   /** Empty for all. */
   readonly tables: readonly string[];
@@ -54,6 +54,8 @@ export interface PullPage {
   readonly position: Position;
   readonly hasMore: boolean;
   readonly fingerprint: string;
+  /** The position did not count, since rules or claims changed: the device drops what it holds before it applies this page. */
+  readonly resync: boolean;
   /** Bytes of the page, roughly. */
   readonly bytes: number;
 }
@@ -69,20 +71,20 @@ export interface PullContext {
 const expired = () =>
   new LakeSyncError(
     "CursorExpired",
-    "The cursor is older than what the gateway remembers, or the rules or your claims changed; start again without a cursor and keep the outbox.",
+    "The cursor is older than the changes that the gateway remembers; start again without a cursor, and keep the outbox.",
   );
 
 export function pull(context: PullContext, input: PullInput): Result<PullPage, LakeSyncError> {
   const { config, head } = context;
   const fingerprint = accessFingerprint(config.rules, config.rulesVersion, input.claims);
-  const { position } = input;
-  if (position && input.fingerprint !== fingerprint) return err(expired());
-  if (position && position.seq > head) return err(expired()); // a shard that was rebuilt, or a cursor of another gateway
+  const resync = input.position !== undefined && input.fingerprint !== fingerprint;
+  const position = resync ? undefined : input.position;
+  if (position && position.seq > head) return err(expired()); // of a shard that was lost and rebuilt
   if (position?.at === "tail" && position.seq < listedAfter(context.sql, head)) return err(expired());
   const page = new Page(context, input);
   const next = position?.at === "tail" ? page.tail(position.seq, position.exact) : page.scan(position);
   const hasMore = next.at === "scan" || next.seq < head;
-  return ok({ batches: page.batches(), position: next, hasMore, fingerprint, bytes: page.bytes });
+  return ok({ batches: page.batches(), position: next, hasMore, fingerprint, resync, bytes: page.bytes });
 }
 
 class Page {

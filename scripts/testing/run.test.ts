@@ -19,11 +19,13 @@ test("passed, failed and skipped tests are counted", () => {
 
 test("a file that fails without a failing test is a failure", () => {
   const broken = { ...file("a.test.ts"), status: "failed" };
-  expect(tallyOf(report(broken, file("b.test.ts", "passed")), 1, [])).toMatchObject({ passed: 1, failed: 1 });
+  const tally = tallyOf(report(broken, file("b.test.ts", "passed")), 1, []);
+  expect(tally).toMatchObject({ passed: 1, failed: 1, problems: ["a.test.ts failed before or after its tests"] });
 });
 
 test("a runner that leaves no report is a failure, whatever its exit code", () => {
-  expect(tallyOf(undefined, 0, [])).toMatchObject({ passed: 0, failed: 1 });
+  const problems = ["vitest ended with exit code 0 and left no report"];
+  expect(tallyOf(undefined, 0, [])).toMatchObject({ passed: 0, failed: 1, problems });
 });
 
 test("a runner that fails although all tests pass is a failure", () => {

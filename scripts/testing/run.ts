@@ -41,7 +41,7 @@ export function tallyOf(report: Report | undefined, exitCode: number, owed: read
     if (file.status === "failed" && !hasFailedTest) problems.push(`${file.name} failed before or after its tests`);
   }
   if (report === undefined) problems.push(`vitest ended with exit code ${exitCode} and left no report`);
-  else if (passed + broken === 0) problems.push("vitest found no test to run");
+  else if (passed + broken + problems.length === 0) problems.push("vitest found no test to run");
   for (const kind of owed) {
     const ran = files.some((file) => kindOf(file.name) === kind && file.assertionResults.some(isRun));
     if (!ran) problems.push(`no test of kind "${kind}" ran`);

@@ -1,0 +1,245 @@
+/**
+ * A tenant: its tables, rules, shard map and clients, over a synchronous SQLite. Everything else in a gateway caches what
+ * it says, with its version.
+ *
+ *   common          one shard for all tables that do not ask for their own
+ *   <table>.g.i     shard i of a table's g-th layout (PU4): a layout is never changed, only replaced by the next
+ *
+ * A change of a table's number of shards is a move: seal, drain, copy, switch. Until the switch the old layout answers
+ * pulls; pushes to that table wait.
+ */
+import {
+  err,
+  type GatewayId,
+  LakeSyncError,
+  NO_RULES,
+  ok,
+  type Result,
+  type SyncRules,
+  TABLES_MAX,
+  type TableDefinition,
+  type TableSchema,
+} from "../schemas/index.ts";
+import type { SqlStore } from "./ports/index.ts";
+import type { ShardConfig, ShardSlice } from "./shard/config.ts";
+import { validateSyncRules } from "./sync-rules.ts";
+
+export const COMMON_SHARD = "common";
+
+/** Where the rows of each table live. */
+export interface ShardMap {
+  /** Changes whenever rows change place: cursors are bound to it. */
+  readonly version: number;
+  /** Table name to its shards, in slice order. */
+  readonly tables: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A change of layout under way. */
+export interface Move {
+  readonly table: string;
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+}
+
+export interface TenantState {
+  /** Grows with every change of anything here. */
+  readonly version: number;
+  readonly rulesVersion: number;
+  readonly rules: SyncRules;
+  readonly tables: readonly TableSchema[];
+  readonly map: ShardMap;
+  readonly move?: Move;
+}
+
+const EMPTY: TenantState = {
+  version: 0,
+  rulesVersion: 0,
+  rules: NO_RULES,
+  tables: [],
+  map: { version: 0, tables: {} },
+};
+
+export class TenantEngine {
+  readonly #sql: SqlStore;
+  #state: TenantState;
+
+  constructor(sql: SqlStore) {
+    this.#sql = sql;
+    sql.transaction(() => {
+      sql.exec("CREATE TABLE IF NOT EXISTS tenant (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL)");
+      sql.exec("CREATE TABLE IF NOT EXISTS clients (client TEXT PRIMARY KEY, sub TEXT NOT NULL) WITHOUT ROWID");
+    });
+    const [row] = sql.exec<{ state: string }>("SELECT state FROM tenant");
+    this.#state = row ? (JSON.parse(row.state) as TenantState) : EMPTY;
+  }
+
+  get state(): TenantState {
+    return this.#state;
+  }
+
+  #save(next: Omit<TenantState, "version">): void {
+    const state = { ...next, version: this.#state.version + 1 };
+    this.#sql.exec(
+      "INSERT INTO tenant (one, state) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET state = excluded.state",
+      JSON.stringify(state),
+    );
+    this.#state = state;
+  }
+
+  /** Binds a client id to the user that first used it (S6). */
+  claimClient(clientId: string, sub: string): Result<void, LakeSyncError> {
+    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+    const [row] = this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId);
+    return row?.sub === sub ? ok(undefined) : err(clientIdTaken(clientId));
+  }
+
+  putRules(rules: SyncRules): Result<void, LakeSyncError> {
+    const valid = validateSyncRules(rules, this.#state.tables);
+    if (!valid.ok) return valid;
+    this.#save({ ...this.#state, rules, rulesVersion: this.#state.rulesVersion + 1 });
+    return ok(undefined);
+  }
+
+  /** Creates a table or adds nullable columns to it; anything else is a `Conflict` that says what. */
+  putTable(name: string, definition: TableDefinition): Result<TableSchema, LakeSyncError> {
+    const { tables, map } = this.#state;
+    const old = tables.find((t) => t.table === name);
+    const twin = tables.find((t) => t.table !== name && t.table.toLowerCase() === name.toLowerCase());
+    if (twin)
+      return err(
+        new LakeSyncError("Conflict", `There is a table ${twin.table}; SQL does not tell upper from lower case.`),
+      );
+    if (!old) {
+      if (tables.length >= TABLES_MAX)
+        return err(new LakeSyncError("TooLarge", `A gateway holds at most ${TABLES_MAX} tables.`));
+      const table = newTable(name, definition);
+      const layout = layoutOf(name, table.shards, 1);
+      this.#save({
+        ...this.#state,
+        tables: [...tables, table],
+        map: { ...map, tables: { ...map.tables, [name]: layout } },
+      });
+      return ok(table);
+    }
+    const evolved = evolveTable(old, definition);
+    if (!evolved.ok) return evolved;
+    const table = evolved.value;
+    const moving = table.shards !== old.shards;
+    if (moving && this.#state.move)
+      return err(
+        new LakeSyncError(
+          "Conflict",
+          `Table ${this.#state.move.table} is being moved to other shards; try again when that is done.`,
+        ),
+      );
+    if (table === old) return ok(old);
+    const from = map.tables[name] ?? [COMMON_SHARD];
+    const move = moving
+      ? { table: name, from, to: layoutOf(name, table.shards, generationOf(from) + 1) }
+      : this.#state.move;
+    this.#save({ ...this.#state, tables: tables.map((t) => (t === old ? table : t)), ...(move && { move }) });
+    return ok(table);
+  }
+
+  /** Puts the new layout of a move in force. */
+  finishMove(): void {
+    const { move, ...rest } = this.#state;
+    if (!move) return;
+    const map = { version: rest.map.version + 1, tables: { ...rest.map.tables, [move.table]: move.to } };
+    this.#save({ ...rest, map });
+  }
+
+  /** Every shard that holds rows now or is about to. */
+  shards(): string[] {
+    return shardsOf(this.#state);
+  }
+
+  shardConfig(gatewayId: GatewayId, shard: string): ShardConfig {
+    return shardConfig(this.#state, gatewayId, shard);
+  }
+}
+
+export const clientIdTaken = (clientId: string): LakeSyncError =>
+  new LakeSyncError(
+    "ClientIdTaken",
+    `Client id ${JSON.stringify(clientId)} belongs to another user; give this device an id of its own.`,
+  );
+
+export function shardsOf(state: TenantState): string[] {
+  const names = new Set(Object.values(state.map.tables).flat());
+  for (const name of state.move?.to ?? []) names.add(name);
+  return [...names];
+}
+
+export function shardConfig(state: TenantState, gatewayId: GatewayId, shard: string): ShardConfig {
+  const owns: Record<string, ShardSlice> = {};
+  for (const [table, layout] of Object.entries(state.map.tables)) {
+    const index = layout.indexOf(shard);
+    if (index >= 0)
+      owns[table] =
+        state.move?.table === table ? { index, of: layout.length, sealed: true } : { index, of: layout.length };
+  }
+  const tables = state.tables.filter((t) => owns[t.table] || state.move?.to.includes(shard));
+  return {
+    gatewayId,
+    shard,
+    version: state.version,
+    rulesVersion: state.rulesVersion,
+    rules: state.rules,
+    tables,
+    owns,
+  };
+}
+
+const layoutOf = (table: string, shards: number, generation: number): string[] =>
+  shards === 0 ? [COMMON_SHARD] : Array.from({ length: shards }, (_, i) => `${table}.${generation}.${i}`);
+
+const generationOf = (layout: readonly string[]): number => Number(layout[0]?.split(".")[1] ?? 0);
+
+function newTable(name: string, { columns, shards = 0, backend }: TableDefinition): TableSchema {
+  const numbered = columns.map((c, at) => ({ id: at + 1, ...c }));
+  return {
+    table: name,
+    version: 1,
+    columns: numbered,
+    lastColumnId: columns.length,
+    shards,
+    ...(backend !== undefined && { backend }),
+  };
+}
+
+/** @returns the very same schema when nothing changes */
+function evolveTable(
+  old: TableSchema,
+  { columns, shards = old.shards, backend = old.backend }: TableDefinition,
+): Result<TableSchema, LakeSyncError> {
+  const conflict = (why: string) =>
+    err(new LakeSyncError("Conflict", `Table ${JSON.stringify(old.table)}: ${why}`, { table: old.table }));
+  for (const column of old.columns) {
+    const next = columns.find((c) => c.name === column.name);
+    if (!next)
+      return conflict(`column ${JSON.stringify(column.name)} is missing; columns can be added, not taken away.`);
+    if (next.type !== column.type)
+      return conflict(
+        `column ${JSON.stringify(column.name)} is ${column.type} and cannot become ${next.type}; add a new column.`,
+      );
+    if (next.nullable !== column.nullable)
+      return conflict(`column ${JSON.stringify(column.name)} cannot change whether it takes NULL.`);
+  }
+  const added = columns.filter((c) => !old.columns.some((o) => o.name === c.name));
+  const required = added.find((c) => !c.nullable);
+  if (required)
+    return conflict(
+      `new column ${JSON.stringify(required.name)} has to be nullable, since there may be rows without it.`,
+    );
+  if (added.length === 0 && shards === old.shards && backend === old.backend) return ok(old);
+  const numbered = added.map((c, at) => ({ id: old.lastColumnId + 1 + at, ...c }));
+  return ok({
+    ...old,
+    version: old.version + 1,
+    columns: [...old.columns, ...numbered],
+    lastColumnId: old.lastColumnId + added.length,
+    shards,
+    ...(backend !== undefined && { backend }),
+  });
+}

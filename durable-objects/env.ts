@@ -1,0 +1,38 @@
+/** Bindings of the gateway's Worker; `wrangler.toml` declares them. */
+import type { Catalogue } from "./catalogue/index.ts";
+import type { Hub } from "./hub/index.ts";
+import type { Shard } from "./shard/index.ts";
+import type { Tenant } from "./tenant/index.ts";
+
+export interface Env {
+  readonly TENANT: DurableObjectNamespace<Tenant>;
+  readonly SHARD: DurableObjectNamespace<Shard>;
+  readonly HUB: DurableObjectNamespace<Hub>;
+  readonly CATALOGUE: DurableObjectNamespace<Catalogue>;
+  /** The lake: data, metadata and checkpoints. */
+  readonly LAKE: R2Bucket;
+  readonly FLUSH_QUEUE: Queue<FlushMessage>;
+  /** Secret of HS256 tokens. One of this and JWKS_URL has to be set. */
+  readonly JWT_SECRET?: string;
+  /** Where public keys of RS256, ES256 and EdDSA tokens are published. */
+  readonly JWKS_URL?: string;
+  /** Comma-separated algorithms; by default HS256 with a secret, RS256, ES256 and EdDSA with a JWKS. */
+  readonly JWT_ALGORITHMS?: string;
+  /** Expected `iss` and `aud`; not looked at when absent. */
+  readonly JWT_ISSUER?: string;
+  readonly JWT_AUDIENCE?: string;
+  /** Comma-separated origins that browsers may call from; none by default. */
+  readonly CORS_ORIGINS?: string;
+  /** "error" leaves out the lines that requests and flushes write when all is well. */
+  readonly LOG_LEVEL?: string;
+  /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
+  readonly LAKE_LOCATION?: string;
+  /** Age of the oldest unflushed delta at which a flush is asked for, milliseconds (F4). */
+  readonly FLUSH_AGE_MS?: string;
+}
+
+/** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */
+export interface FlushMessage {
+  readonly gatewayId: string;
+  readonly shard: string;
+}

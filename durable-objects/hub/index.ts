@@ -1,0 +1,216 @@
+/**
+ * The Hub: hibernating WebSockets of one tenant. A shard that moved pokes the hub, the hub pokes its sockets, a client pulls
+ * over its socket. What a socket may do is on disk, since a hub forgets its memory while it sleeps.
+ *
+ *   client --push--> hub --RPC--> shard          shard --poke--> hub --poke--> every socket
+ *   client --pull--> hub --RPC--> shard
+ */
+import { DurableObject } from "cloudflare:workers";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { LakeSyncError, POKE_MERGE_MS, proto, type Result, SOCKETS_PER_HUB_MAX } from "../../schemas/index.ts";
+import { forGateway, type Grant, verifyToken } from "../auth.ts";
+import type { Env } from "../env.ts";
+import { Router } from "../router.ts";
+
+/** Subprotocol of the frames; a browser hands its token over as a second one, since it cannot set headers. */
+export const SUBPROTOCOL = "lakesync.v1";
+/** WebSocket close codes of our own (RFC 6455, section 7.4.2: 4000 to 4999 are private). */
+const CLOSE_TOKEN_EXPIRED = 4001;
+const CLOSE_BAD_FRAME = 4002;
+
+interface SocketGrant {
+  readonly id: string;
+  readonly exp: number;
+}
+
+export class Hub extends DurableObject<Env> {
+  readonly #router: Router;
+  #pokeTimer: ReturnType<typeof setTimeout> | undefined;
+  #pokedAt = 0;
+  #hint = "";
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#router = new Router(env);
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS grants (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID");
+  }
+
+  /** The Worker has verified the token and upgrades the connection here. */
+  async #accept(request: Request, grant: Grant): Promise<Response> {
+    if (this.ctx.getWebSockets().length >= SOCKETS_PER_HUB_MAX)
+      return Response.json(
+        {
+          error: new LakeSyncError(
+            "RateLimited",
+            "The gateway holds as many sockets as it can; use HTTP or try again later.",
+          ).toJSON(),
+        },
+        { status: 429 },
+      );
+    const { 0: client, 1: server } = new WebSocketPair();
+    const id = crypto.randomUUID();
+    this.#storeGrant(id, grant);
+    this.ctx.acceptWebSocket(server);
+    server.serializeAttachment({ id, exp: grant.exp } satisfies SocketGrant);
+    await this.#wakeAt(grant.exp);
+    const offered =
+      request.headers
+        .get("sec-websocket-protocol")
+        ?.split(",")
+        .map((p) => p.trim()) ?? [];
+    const headers = offered.includes(SUBPROTOCOL) ? { "sec-websocket-protocol": SUBPROTOCOL } : undefined;
+    return new Response(null, { status: 101, webSocket: client, ...(headers && { headers }) });
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const grant = JSON.parse(request.headers.get(GRANT_HEADER) ?? "null") as Grant | null;
+    if (!grant) return new Response(null, { status: 403 });
+    return this.#accept(request, grant);
+  }
+
+  #storeGrant(id: string, grant: Grant): void {
+    this.ctx.storage.sql.exec(
+      "INSERT INTO grants (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+      id,
+      JSON.stringify(grant),
+    );
+  }
+
+  #grant(id: string): Grant | undefined {
+    const [row] = this.ctx.storage.sql.exec<{ body: string }>("SELECT body FROM grants WHERE id = ?", id).toArray();
+    return row && (JSON.parse(row.body) as Grant);
+  }
+
+  /** @param exp seconds since 1970 */
+  async #wakeAt(exp: number): Promise<void> {
+    const alarm = await this.ctx.storage.getAlarm();
+    if (alarm === null || alarm > exp * 1000) await this.ctx.storage.setAlarm(exp * 1000);
+  }
+
+  /** Closes sockets whose token has expired (S5), and forgets grants whose socket is gone. */
+  override async alarm(): Promise<void> {
+    const now = Date.now();
+    const live = new Set<string>();
+    let next = Number.POSITIVE_INFINITY;
+    for (const socket of this.ctx.getWebSockets()) {
+      const { id, exp } = socket.deserializeAttachment() as SocketGrant;
+      if (exp * 1000 <= now) {
+        this.#expire(socket);
+        continue;
+      }
+      live.add(id);
+      next = Math.min(next, exp * 1000);
+    }
+    for (const { id } of this.ctx.storage.sql.exec<{ id: string }>("SELECT id FROM grants").toArray())
+      if (!live.has(id)) this.#forget(id);
+    if (Number.isFinite(next)) await this.ctx.storage.setAlarm(next);
+  }
+
+  #expire(socket: WebSocket): void {
+    socket.close(CLOSE_TOKEN_EXPIRED, "The token has expired.");
+  }
+
+  #forget(id: string): void {
+    this.ctx.storage.sql.exec("DELETE FROM grants WHERE id = ?", id);
+  }
+
+  override async webSocketClose(socket: WebSocket): Promise<void> {
+    this.#forget((socket.deserializeAttachment() as SocketGrant).id);
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const attached = socket.deserializeAttachment() as SocketGrant;
+    if (attached.exp * 1000 <= Date.now()) return this.#expire(socket);
+    if (message === "ping") return socket.send("pong");
+    const frame = typeof message === "string" ? undefined : decodeFrame(message);
+    const grant = this.#grant(attached.id);
+    if (!frame || !grant)
+      return socket.close(CLOSE_BAD_FRAME, "Frames are binary protobuf messages of type lakesync.v1.Frame.");
+    const body = await this.#answer(socket, attached.id, grant, frame);
+    if (body) socket.send(encodeFrame(frame.id, body));
+  }
+
+  async #answer(socket: WebSocket, id: string, grant: Grant, frame: proto.Frame): Promise<FrameBody | undefined> {
+    const { gatewayId, claims } = grant;
+    switch (frame.body.case) {
+      case "push":
+        return asBody("pushed", await this.#router.push(gatewayId, claims, frame.body.value));
+      case "pull":
+        return asBody("page", await this.#router.pull(gatewayId, claims, frame.body.value));
+      case "token":
+        return this.#renew(socket, id, grant, frame.body.value);
+      default:
+        return errorBody(new LakeSyncError("BadRequest", "A client sends push, pull and token frames."));
+    }
+  }
+
+  /** A new token for the same gateway and user keeps the socket open; rules see its claims from now on. */
+  async #renew(socket: WebSocket, id: string, old: Grant, token: string): Promise<FrameBody | undefined> {
+    const verified = await verifyToken(this.env, token);
+    const grant = verified.ok ? forGateway(verified.value, old.gatewayId) : verified;
+    if (!grant.ok) return errorBody(grant.error);
+    if (grant.value.claims.sub !== old.claims.sub)
+      return errorBody(new LakeSyncError("Forbidden", "A socket stays with its user; open another for another user."));
+    this.#storeGrant(id, grant.value);
+    socket.serializeAttachment({ id, exp: grant.value.exp } satisfies SocketGrant);
+    await this.#wakeAt(grant.value.exp);
+    return { case: "poke", value: create(proto.PokeSchema, { cursorHint: this.#hint }) };
+  }
+
+  /** A shard moved. Pokes that come close together are merged into one. */
+  poke(_gatewayId: string, shard: string, head: number): void {
+    this.#hint = `${shard}:${head}`;
+    if (this.#pokeTimer !== undefined) return;
+    const wait = this.#pokedAt + POKE_MERGE_MS - Date.now();
+    if (wait <= 0) this.#pokeAll();
+    else this.#pokeTimer = setTimeout(() => this.#pokeAll(), wait);
+  }
+
+  #pokeAll(): void {
+    this.#pokeTimer = undefined;
+    this.#pokedAt = Date.now();
+    const frame = encodeFrame(0, { case: "poke", value: create(proto.PokeSchema, { cursorHint: this.#hint }) });
+    for (const socket of this.ctx.getWebSockets()) {
+      const { exp } = socket.deserializeAttachment() as SocketGrant;
+      if (exp * 1000 <= this.#pokedAt) this.#expire(socket);
+      else socket.send(frame);
+    }
+  }
+
+  /** How many sockets are open. */
+  sockets(): number {
+    return this.ctx.getWebSockets().length;
+  }
+}
+
+/** Carries the verified grant from the Worker to the hub; never taken from outside, since the Worker sets it. */
+export const GRANT_HEADER = "x-lakesync-grant";
+
+type FrameBody = Exclude<proto.Frame["body"], { case: undefined }>;
+
+function decodeFrame(message: ArrayBuffer): proto.Frame | undefined {
+  try {
+    return fromBinary(proto.FrameSchema, new Uint8Array(message));
+  } catch {
+    return undefined;
+  }
+}
+
+const encodeFrame = (id: number, body: FrameBody): Uint8Array =>
+  toBinary(proto.FrameSchema, create(proto.FrameSchema, { id, body }));
+
+function asBody<Case extends "pushed" | "page">(
+  name: Case,
+  result: Result<Extract<FrameBody, { case: Case }>["value"], LakeSyncError>,
+): FrameBody {
+  return result.ok ? ({ case: name, value: result.value } as FrameBody) : errorBody(result.error);
+}
+
+function errorBody(error: LakeSyncError): FrameBody {
+  const { code, message, details } = error.toJSON();
+  const retryAfterSeconds = Number(details.retryAfterSeconds ?? 0);
+  return {
+    case: "error",
+    value: create(proto.ErrorBodySchema, { code, message, details: { ...details }, retryAfterSeconds }),
+  };
+}

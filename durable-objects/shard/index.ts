@@ -1,0 +1,194 @@
+/**
+ * The Shard: a shell that carries calls to the engine, keeps its configuration current, tells the hub that something
+ * moved, and asks for a flush when the log is large or old (F4).
+ */
+import { DurableObject } from "cloudflare:workers";
+import {
+  clientIdTaken,
+  type PackedRow,
+  type PullInput,
+  type PullPage,
+  type PushInput,
+  type PushOutcome,
+  type ShardConfig,
+  ShardEngine,
+  type ShardStatus,
+  type TableResult,
+} from "../../core/index.ts";
+import {
+  decodeBatch,
+  encodeBatch,
+  err,
+  FLUSH_AGE_MS,
+  FLUSH_BYTES,
+  FLUSH_DELTAS,
+  LakeSyncError,
+  type PackedBatch,
+  packBatch,
+  type Seq,
+  type TableSchema,
+  unwrap,
+} from "../../schemas/index.ts";
+import type { Env } from "../env.ts";
+import { call, type Plain, plainly, toPlain } from "../rpc.ts";
+import { DurableSqlStore } from "../sql-store.ts";
+
+/** What each call says of where it goes: a Durable Object does not know its own name before it is told. */
+export interface ShardAddress {
+  readonly gatewayId: string;
+  readonly shard: string;
+  /** The tenant's version that the caller knows: a shard that knows an older one asks the tenant first. */
+  readonly version: number;
+}
+
+/** Batches cross RPC packed: a string a column clones faster than its values, and only the shard reads them. */
+export type ShardPush = Pick<PushInput, "clientId" | "claims" | "deltas"> & {
+  readonly batches: readonly PackedBatch[];
+};
+export type ShardPage = Omit<PullPage, "batches"> & { readonly batches: readonly PackedBatch[] };
+
+export class Shard extends DurableObject<Env> {
+  readonly #sql: DurableSqlStore;
+  readonly #engine: ShardEngine;
+  #alarmAt: number | null | undefined;
+  #hinted = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#sql = new DurableSqlStore(ctx.storage);
+    this.#engine = new ShardEngine(this.#sql);
+  }
+
+  configure(config: ShardConfig): void {
+    this.#engine.configure(config);
+  }
+
+  async #current(address: ShardAddress): Promise<void> {
+    if ((this.#engine.config?.version ?? -1) >= address.version) return;
+    const tenant = this.env.TENANT.getByName(address.gatewayId);
+    const config = await call("tenant", tenant.shardConfig(address.gatewayId, address.shard));
+    if (!config.ok) throw config.error;
+    this.#engine.configure(config.value);
+  }
+
+  async push(address: ShardAddress, input: ShardPush): Promise<Plain<PushOutcome & { readonly head: number }>> {
+    return plainly(async () => {
+      await this.#current(address);
+      await this.#claim(address, input);
+      const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
+      const before = this.#engine.head;
+      const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
+      if (!result.ok) throw result.error;
+      if (this.#engine.head > before) await this.#moved(address);
+      return { ...result.value, head: this.#engine.head };
+    });
+  }
+
+  /** A client id belongs to the user that first used it (S6); the tenant knows, the shard remembers. */
+  async #claim({ gatewayId }: ShardAddress, { clientId, claims }: ShardPush): Promise<void> {
+    const owner = this.#engine.ownerOf(clientId);
+    if (owner === claims.sub) return;
+    if (owner !== undefined) throw clientIdTaken(clientId);
+    const claimed = await call(
+      "tenant",
+      this.env.TENANT.getByName(gatewayId).claimClient(gatewayId, clientId, claims.sub),
+    );
+    if (!claimed.ok) throw claimed.error;
+    this.#engine.rememberOwner(clientId, claims.sub);
+  }
+
+  /** After a push that changed something: poke, and see to the flush. */
+  async #moved({ gatewayId, shard }: ShardAddress): Promise<void> {
+    this.ctx.waitUntil(this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head));
+    const { deltas, bytes, oldestMs } = this.#engine.unflushed;
+    const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
+    if (grown && this.#engine.head - this.#hinted >= FLUSH_DELTAS / 10)
+      this.ctx.waitUntil(this.#hint(gatewayId, shard));
+    if (this.#alarmAt === undefined) this.#alarmAt = await this.ctx.storage.getAlarm();
+    if (this.#alarmAt === null) await this.#setAlarm((oldestMs ?? Date.now()) + this.#ageMs);
+  }
+
+  get #ageMs(): number {
+    return Number(this.env.FLUSH_AGE_MS ?? FLUSH_AGE_MS);
+  }
+
+  async #setAlarm(at: number): Promise<void> {
+    this.#alarmAt = at;
+    await this.ctx.storage.setAlarm(at);
+  }
+
+  async #hint(gatewayId: string, shard: string): Promise<void> {
+    this.#hinted = this.#engine.head;
+    await this.env.FLUSH_QUEUE.send({ gatewayId, shard });
+  }
+
+  /** Repeats the hint until everything is flushed: messages get lost, the log does not (decision 12). */
+  override async alarm(): Promise<void> {
+    this.#alarmAt = null;
+    const { config, unflushed } = this.#engine;
+    if (!config || unflushed.deltas === 0) return;
+    await this.#setAlarm(Date.now() + this.#ageMs);
+    await this.#hint(config.gatewayId, config.shard);
+  }
+
+  async pull(address: ShardAddress, input: PullInput): Promise<Plain<ShardPage>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const page = this.#engine.pull(input);
+      if (!page.ok) throw page.error;
+      return { ...page.value, batches: page.value.batches.map((b) => packBatch(encodeBatch(b))) };
+    });
+  }
+
+  async lease(token: string) {
+    return plainly(() => this.#engine.lease(Date.now(), token));
+  }
+
+  async renew(token: string) {
+    return plainly(() => this.#engine.renew(token, Date.now()));
+  }
+
+  async flushRows(token: string, table: TableSchema, after: Seq) {
+    return plainly(() => this.#engine.flushRows(token, table, after));
+  }
+
+  async flushHistory(token: string, table: TableSchema, after: Seq) {
+    return plainly(() => this.#engine.flushHistory(token, table, after));
+  }
+
+  async settle(token: string, results: readonly TableResult[]) {
+    return plainly(() => this.#engine.settle(token, results, Date.now()));
+  }
+
+  async status(): Promise<ShardStatus & { readonly rowsWritten: number }> {
+    return { ...this.#engine.status(), rowsWritten: this.#sql.rowsWritten };
+  }
+
+  async pending(table: string): Promise<Plain<number>> {
+    return plainly(() => this.#engine.pending(table));
+  }
+
+  async exportRows(table: string, after: string, limit: number): Promise<Plain<{ rows: PackedRow[]; head: number }>> {
+    return plainly(() => ({ rows: this.#engine.exportRows(table, after, limit), head: this.#engine.head }));
+  }
+
+  async importRows(table: string, rows: readonly PackedRow[], head: number): Promise<Plain<void>> {
+    return plainly(() => this.#engine.importRows(table, rows, head));
+  }
+
+  async dropRows(table: string): Promise<Plain<void>> {
+    return plainly(() => this.#engine.dropRows(table));
+  }
+
+  /** Sends the flush hint now, whatever the thresholds say. */
+  async askFlush(): Promise<Plain<void>> {
+    return toPlain(await this.#askFlush());
+  }
+
+  async #askFlush() {
+    const { config } = this.#engine;
+    if (!config) return err(new LakeSyncError("NotFound", "This shard has never been used."));
+    await this.#hint(config.gatewayId, config.shard);
+    return { ok: true as const, value: undefined };
+  }
+}

@@ -1,0 +1,67 @@
+/** What operators use; every route needs the admin role. */
+import { Hono } from "hono";
+import { shardsOf } from "../../core/index.ts";
+import { call } from "../../durable-objects/index.ts";
+import { LakeSyncError, parseIdentifier, syncRulesSchema, tableDefinitionSchema, unwrap } from "../../schemas/index.ts";
+import type { AppContext, AppEnv } from "../context.ts";
+import { flushShard } from "../flush.ts";
+import { adminOnly } from "../middleware/auth.ts";
+import { readJson } from "../middleware/body.ts";
+
+export const adminRoutes = new Hono<AppEnv>();
+adminRoutes.use(adminOnly);
+
+const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
+
+adminRoutes.put("/tables/:table", async (c) => {
+  const name = parseIdentifier("table name", c.req.param("table"));
+  const definition = await readJson(c, tableDefinitionSchema);
+  return c.json(unwrap(await call("tenant", tenant(c).putTable(c.get("grant").gatewayId, name, definition))));
+});
+
+adminRoutes.get("/tables/:table", async (c) => {
+  const name = parseIdentifier("table name", c.req.param("table"));
+  const { tables } = unwrap(await c.get("router").state(c.get("grant").gatewayId, true));
+  const table = tables.find((t) => t.table === name);
+  if (!table) throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema here.`);
+  return c.json(table);
+});
+
+adminRoutes.put("/sync-rules", async (c) => {
+  const rules = await readJson(c, syncRulesSchema);
+  const { gatewayId } = c.get("grant");
+  unwrap(await call("tenant", tenant(c).putRules(gatewayId, rules)));
+  const state = unwrap(await c.get("router").state(gatewayId, true));
+  return c.json({ ...state.rules, version: state.rulesVersion });
+});
+
+adminRoutes.get("/sync-rules", async (c) => {
+  const { rules, rulesVersion } = unwrap(await c.get("router").state(c.get("grant").gatewayId, true));
+  return c.json({ ...rules, version: rulesVersion });
+});
+
+/** Flushes now and answers when every destination has it. */
+adminRoutes.post("/flush", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").state(gatewayId, true));
+  const shards = [];
+  for (const shard of shardsOf(state)) shards.push({ shard, ...(await flushShard(c.env, { gatewayId, shard })) });
+  return c.json({ shards });
+});
+
+adminRoutes.get("/status", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const router = c.get("router");
+  const state = unwrap(await router.state(gatewayId, true));
+  const shards = await Promise.all(shardsOf(state).map((shard) => router.shard(gatewayId, shard).status()));
+  return c.json({
+    gatewayId,
+    version: state.version,
+    rulesVersion: state.rulesVersion,
+    map: state.map,
+    ...(state.move && { move: state.move }),
+    tables: state.tables,
+    shards,
+    sockets: await c.env.HUB.getByName(gatewayId).sockets(),
+  });
+});

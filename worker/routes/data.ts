@@ -1,0 +1,48 @@
+/** Push, pull and the socket: what devices use. */
+import { create } from "@bufbuild/protobuf";
+import { Hono } from "hono";
+import { GRANT_HEADER } from "../../durable-objects/index.ts";
+import { LakeSyncError, proto, unwrap } from "../../schemas/index.ts";
+import type { AppContext, AppEnv } from "../context.ts";
+import { readMessage, sendMessage, wantsProtobuf } from "../middleware/body.ts";
+import { rowsOfPage } from "../rows.ts";
+
+export const dataRoutes = new Hono<AppEnv>();
+
+dataRoutes.post("/push", async (c) => {
+  const request = await readMessage(c, proto.PushRequestSchema);
+  const { gatewayId, claims } = c.get("grant");
+  return sendMessage(c, proto.PushResponseSchema, unwrap(await c.get("router").push(gatewayId, claims, request)));
+});
+
+dataRoutes.post("/pull", async (c) => answerPull(c, await readMessage(c, proto.PullRequestSchema)));
+
+/** For curl: `GET .../pull?cursor=...&tables=a,b&maxBytes=...` */
+dataRoutes.get("/pull", async (c) => {
+  const { cursor = "", tables = "", maxBytes = "0", source = "", clientId = "" } = c.req.query();
+  if (!/^\d{1,9}$/.test(maxBytes))
+    throw new LakeSyncError("BadRequest", '"maxBytes" has to be a whole number of bytes.');
+  const names = tables.split(",").filter(Boolean);
+  return answerPull(
+    c,
+    create(proto.PullRequestSchema, { cursor, tables: names, maxBytes: Number(maxBytes), source, clientId }),
+  );
+});
+
+async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Response> {
+  const { gatewayId, claims } = c.get("grant");
+  const router = c.get("router");
+  const page = unwrap(await router.pull(gatewayId, claims, request));
+  if (request.columnar && wantsProtobuf(c)) return sendMessage(c, proto.PullResponseSchema, page);
+  const { tables } = unwrap(await router.state(gatewayId));
+  return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables));
+}
+
+dataRoutes.get("/ws", (c) => {
+  if (c.req.header("upgrade")?.toLowerCase() !== "websocket")
+    throw new LakeSyncError("BadRequest", "This route speaks WebSocket: send an Upgrade request.");
+  const grant = c.get("grant");
+  const headers = new Headers(c.req.raw.headers);
+  headers.set(GRANT_HEADER, JSON.stringify(grant));
+  return c.env.HUB.getByName(grant.gatewayId).fetch(new Request(c.req.raw, { headers }));
+});
