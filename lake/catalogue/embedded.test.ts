@@ -219,6 +219,32 @@ describe("tables", () => {
     unwrap(await open(store, sql).loadTable(table("u")));
   });
 
+  test("[L5] a registered table whose log names other files takes none of them with it", async () => {
+    unwrap(await catalogue.createTable(table("victim"), definition));
+    const victim = unwrap(await catalogue.loadTable(table("victim")));
+    const here = "s3://lake/demo/x/evil";
+    const asks = { "write.metadata.previous-versions-max": "1", "write.metadata.delete-after-commit.enabled": "true" };
+    const entry = (file: string) => ({ "metadata-file": file, "timestamp-ms": 1 });
+    const round = victim.metadataLocation.replace("s3://lake/", `${here}/metadata/../../../../`);
+    const log = [entry(victim.metadataLocation), entry(round)];
+    const evil = { ...victim.metadata, location: here, properties: asks, "metadata-log": log };
+    await store.put("demo/x/evil/metadata/0.metadata.json", new TextEncoder().encode(JSON.stringify(evil)));
+    unwrap(await catalogue.registerTable(table("evil"), `${here}/metadata/0.metadata.json`, false));
+    const deleted: string[] = [];
+    const watched = Object.assign(Object.create(store), {
+      location: store.location,
+      get: store.get.bind(store),
+      put: store.put.bind(store),
+      delete: async (keys: string[]) => {
+        deleted.push(...keys);
+        return store.delete(keys);
+      },
+    });
+    unwrap(await open(watched, sql).commit([{ ident: table("evil"), requirements: [], updates: [property("k")] }]));
+    expect(deleted).toEqual([]);
+    unwrap(await open(store, sql).loadTable(table("victim")));
+  });
+
   test.each([
     ["another tenant's folder", "s3://lake/other/shop/t"],
     ["a way up", "s3://lake/demo/shop/../../other/t"],
