@@ -31,7 +31,12 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
     },
   },
   workerd: {
-    plugins: [cloudflareTest({ wrangler: { configPath: wranglerConfig } })],
+    plugins: [
+      cloudflareTest({
+        wrangler: { configPath: wranglerConfig },
+        miniflare: { bindings: { JWT_SECRET: "a secret for tests only, 32 bytes and more", LOG_LEVEL: "error" } },
+      }),
+    ],
     test: { include: [filesOf("workerd")], exclude, testTimeout: 60_000 },
   },
   web: {

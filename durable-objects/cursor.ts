@@ -53,7 +53,9 @@ export function decodeCursor(text: string): Result<Cursor, LakeSyncError> {
   if (text.length > CURSOR_CHARS_MAX || !/^[A-Za-z0-9_-]+$/.test(text)) return bad;
   try {
     const json: unknown = JSON.parse(
-      new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(base64ToBytes(text.replace(/-/g, "+").replace(/_/g, "/"))),
+      new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+        base64ToBytes(text.replace(/-/g, "+").replace(/_/g, "/")),
+      ),
     );
     const packed = packedSchema.safeParse(json);
     if (!packed.success) return bad;

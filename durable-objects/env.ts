@@ -23,6 +23,8 @@ export interface Env {
   readonly JWT_AUDIENCE?: string;
   /** Comma-separated origins that browsers may call from; none by default. */
   readonly CORS_ORIGINS?: string;
+  /** "error" leaves out the lines that requests and flushes write when all is well. */
+  readonly LOG_LEVEL?: string;
   /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
   readonly LAKE_LOCATION?: string;
   /** Age of the oldest unflushed delta at which a flush is asked for, milliseconds (F4). */

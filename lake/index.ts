@@ -1,3 +1,10 @@
-/** The lake: Iceberg tables over object storage, and their catalogue. */
+/**
+ * The lake: Iceberg tables over object storage.
+ *
+ *   store/      object stores            parquet/  files of columns     avro/  files of records
+ *   catalogue/  pointers to metadata     iceberg/  manifests, commits, the flush, scans
+ */
 export * from "./catalogue/index.ts";
+export * from "./iceberg/index.ts";
+export * from "./parquet/index.ts";
 export * from "./store/index.ts";

@@ -4,7 +4,14 @@
  */
 import type { FlushBatch, FlushPage, HistoryBatch, Lease, RowBatch, TableResult } from "../core/index.ts";
 import { call, type Env, type FlushMessage, type Plain } from "../durable-objects/index.ts";
-import { FLUSH_ATTEMPTS_MAX, isLakeSyncError, LakeSyncError, type Seq, type TableSchema, unwrap } from "../schemas/index.ts";
+import {
+  FLUSH_ATTEMPTS_MAX,
+  isLakeSyncError,
+  LakeSyncError,
+  type Seq,
+  type TableSchema,
+  unwrap,
+} from "../schemas/index.ts";
 import { destinationFor } from "./destination.ts";
 import { log } from "./middleware/log.ts";
 
@@ -30,7 +37,8 @@ export async function flushShard(env: Env, { gatewayId, shard }: FlushMessage): 
   for (const table of tables) {
     const batch = flushBatch(stub, gatewayId, shard, table, lease);
     const outcome = await attempt(env, batch, lease);
-    if (outcome.error) log("error", { event: "flush", gatewayId, shard, table: table.table, attempt: lease.attempt, ...outcome.error });
+    if (outcome.error)
+      log("error", { event: "flush", gatewayId, shard, table: table.table, attempt: lease.attempt, ...outcome.error });
     results.push({ table: table.table, ...(outcome.error && { error: outcome.error }) });
     rows += outcome.rows;
     deltas += outcome.deltas;
@@ -53,11 +61,12 @@ interface Outcome {
 async function attempt(env: Env, batch: FlushBatch, lease: Lease): Promise<Outcome> {
   try {
     const destination = destinationFor(env, batch.gatewayId);
-    unwrap(await destination.ensureSchema(batch.table));
     return unwrap(await destination.insertDeltas(batch));
   } catch (thrown) {
     if (isLakeSyncError(thrown) && thrown.code === "Conflict") throw thrown; // the lease is another's by now
-    const error = isLakeSyncError(thrown) ? thrown : new LakeSyncError("Internal", String(thrown), {}, { cause: thrown });
+    const error = isLakeSyncError(thrown)
+      ? thrown
+      : new LakeSyncError("Internal", String(thrown), {}, { cause: thrown });
     const hopeless = !error.retryable && lease.attempt >= FLUSH_ATTEMPTS_MAX;
     return { rows: 0, deltas: 0, error: { message: `${error.code}: ${error.message}`, hopeless } };
   }
@@ -80,9 +89,14 @@ function flushBatch(stub: ShardStub, gatewayId: string, shard: string, table: Ta
     fromSeq: lease.from,
     toSeq: lease.to,
     toMs: lease.toMs,
-    rows: () => pages<RowBatch>((after) => stub.flushRows(lease.token, table, after) as unknown as Promise<Plain<FlushPage<RowBatch>>>),
+    rows: () =>
+      pages<RowBatch>(
+        (after) => stub.flushRows(lease.token, table, after) as unknown as Promise<Plain<FlushPage<RowBatch>>>,
+      ),
     async *history() {
-      const all = pages<HistoryBatch[]>((after) => stub.flushHistory(lease.token, table, after) as unknown as Promise<Plain<FlushPage<HistoryBatch[]>>>);
+      const all = pages<HistoryBatch[]>(
+        (after) => stub.flushHistory(lease.token, table, after) as unknown as Promise<Plain<FlushPage<HistoryBatch[]>>>,
+      );
       for await (const page of all) yield* page;
     },
   };
@@ -92,7 +106,11 @@ function flushBatch(stub: ShardStub, gatewayId: string, shard: string, table: Ta
 export async function consume(batch: MessageBatch<FlushMessage>, env: Env): Promise<void> {
   const shards = new Map(batch.messages.map((m) => [`${m.body.gatewayId}/${m.body.shard}`, m.body]));
   for (const body of shards.values()) {
-    const summary = await flushShard(env, body).catch((error: unknown) => ({ state: "failed" as const, errors: [String(error)] }));
-    if (summary.state !== "empty") log(summary.state === "failed" ? "error" : "info", { event: "flush", ...body, ...summary });
+    const summary = await flushShard(env, body).catch((error: unknown) => ({
+      state: "failed" as const,
+      errors: [String(error)],
+    }));
+    if (summary.state !== "empty")
+      log(summary.state === "failed" ? "error" : "info", { event: "flush", ...body, ...summary });
   }
 }

@@ -2,7 +2,20 @@
 import { create, fromJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { applyEdit, emptyRow, isAlive, type RowState } from "../core/index.ts";
-import { cellsAt, clientOf, decodeBatch, type HlcText, hlcToBigInt, makeStamp, proto, scalarToJson, stampClient, stampHlc, type TableSchema, unwrap } from "../schemas/index.ts";
+import {
+  cellsAt,
+  clientOf,
+  decodeBatch,
+  type HlcText,
+  hlcToBigInt,
+  makeStamp,
+  proto,
+  scalarToJson,
+  stampClient,
+  stampHlc,
+  type TableSchema,
+  unwrap,
+} from "../schemas/index.ts";
 
 export function rowsOfPage(page: proto.PullResponse, tables: readonly TableSchema[]): proto.PullResponse {
   const rows: proto.Row[] = [];
@@ -10,14 +23,17 @@ export function rowsOfPage(page: proto.PullResponse, tables: readonly TableSchem
     const batch = unwrap(decodeBatch(message));
     const table = tables.find((t) => t.table === batch.table);
     const states = new Map<string, RowState | "removed">();
-    batch.rowIds.forEach((rowId, at) => {
+    for (const [at, rowId] of batch.rowIds.entries()) {
       const letter = batch.ops[at] as "I" | "U" | "D" | "R";
-      if (letter === "R") return states.set(rowId, "removed");
+      if (letter === "R") {
+        states.set(rowId, "removed");
+        continue;
+      }
       const held = states.get(rowId);
       const state = held === undefined || held === "removed" ? emptyRow() : held;
       states.set(rowId, state);
       applyEdit(state, letter, makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at)), cellsAt(batch, at), 0);
-    });
+    }
     for (const [rowId, state] of states) rows.push(toRow(batch.table, rowId, state, table));
   }
   return { ...page, batches: [], rows };

@@ -22,8 +22,17 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage } from "./flush.ts";
-import { dropLists, trimLog } from "./log.ts";
+import {
+  assertLease,
+  type FlushPage,
+  formerRows,
+  historyPage,
+  type Lease,
+  rowsPage,
+  setAside,
+  tablesIn,
+} from "./flush.ts";
+import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushInput, type PushOutcome, push } from "./push.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
@@ -82,6 +91,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #former: Map<string, StoredRow> | undefined;
+  #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -116,6 +126,7 @@ export class ShardEngine {
     const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
       "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
     );
+    this.#aside = readAside(this.#sql);
     this.#logBytes = log?.bytes ?? 0;
     this.#oldestMs = log?.oldest ?? null;
   }
@@ -171,11 +182,15 @@ export class ShardEngine {
 
   /** Whose a client id is; undefined when this shard has not met it. */
   ownerOf(clientId: string): string | undefined {
-    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId)[0]?.sub;
+    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ? AND sub <> ''", clientId)[0]?.sub;
   }
 
   rememberOwner(clientId: string, sub: string): void {
-    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+    this.#sql.exec(
+      "INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET sub = excluded.sub WHERE sub = ''",
+      clientId,
+      sub,
+    );
   }
 
   /** @returns `LogFull` when the log is at its cap (PU5), `ShardMoved` for rows that live elsewhere (PU4): nothing is written then */
@@ -198,6 +213,7 @@ export class ShardEngine {
       head: this.#head,
       flushBoundary: boundary,
       leaseFrom: lease?.from ?? boundary,
+      aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
     };
     const result = this.#atomically(() => push(context, input));
@@ -237,12 +253,7 @@ export class ShardEngine {
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     this.#former = undefined;
-    const numbers = this.#sql.exec<{ t: number }>(
-      "SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL",
-      lease.from,
-      lease.to,
-    );
-    const names = numbers.map(({ t }) => this.#numbers.get(t));
+    const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
@@ -278,7 +289,7 @@ export class ShardEngine {
    */
   settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
     const lease = assertLease(this.#lease, token);
-    const failed = results.filter((r) => r.error);
+    const failed = [...results, ...this.#unanswered(lease, results)].filter((r) => r.error);
     const retry = failed.find((r) => !r.error?.hopeless);
     this.#atomically(() => {
       writeMeta(
@@ -290,15 +301,8 @@ export class ShardEngine {
         writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
         return;
       }
-      for (const { table, error } of failed)
-        this.#sql.exec(
-          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
-          error?.message ?? "",
-          this.#tableNumber(table),
-          lease.from,
-          lease.to,
-        );
-      trimLog(this.#sql, lease.to);
+      for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
+      trimLog(this.#sql, lease.from, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
@@ -312,6 +316,20 @@ export class ShardEngine {
     this.#flushed = lease.to;
     this.#measureLog();
     return "trimmed";
+  }
+
+  /** Tables of a lease without a result: nothing of them may be trimmed unseen. */
+  #unanswered(lease: Lease, results: readonly TableResult[]): TableResult[] {
+    const answered = new Set(results.map((r) => r.table));
+    const configured = new Set(this.#configured().tables.map((t) => t.table));
+    return tablesIn(this.#sql, lease)
+      .map((t) => this.#numbers.get(t) ?? "")
+      .filter((table) => !answered.has(table))
+      .map((table) =>
+        configured.has(table)
+          ? { table, error: { message: "The flush did not say what became of this table.", hopeless: false } }
+          : { table, error: { message: "The table was dropped before its last deltas were flushed.", hopeless: true } },
+      );
   }
 
   /** Log entries of a table that still wait to be flushed; those set aside do not count. */

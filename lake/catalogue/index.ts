@@ -1,8 +1,8 @@
 /** The Iceberg catalogue: table metadata, the embedded catalogue, and a client for any other. */
 export type { CommitContext } from "./draft.ts";
-export { EmbeddedCatalogue, type EmbeddedCatalogueOptions, type FaultPoint } from "./embedded.ts";
-export { catalogueError, ICEBERG_ERRORS, type IcebergErrorType, icebergTypeOf, isIcebergErrorType } from "./errors.ts";
-export { type Id64, idKey, parseJson, stringifyJson } from "./json.ts";
+export { EmbeddedCatalogue, type EmbeddedCatalogueOptions } from "./embedded.ts";
+export * from "./errors.ts";
+export * from "./json.ts";
 export {
   checkRequirements,
   FORMAT_VERSION,

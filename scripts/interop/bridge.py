@@ -30,7 +30,7 @@ def plain(value):
         return str(value)
     if isinstance(value, datetime.datetime):
         utc = value.astimezone(datetime.timezone.utc) if value.tzinfo else value
-        return utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -10,10 +10,17 @@ const BEARER = "bearer.";
 function tokenOf(c: AppContext): string {
   const header = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
   if (header) return header;
-  const offered = c.req.header("sec-websocket-protocol")?.split(",").map((p) => p.trim()) ?? [];
+  const offered =
+    c.req
+      .header("sec-websocket-protocol")
+      ?.split(",")
+      .map((p) => p.trim()) ?? [];
   const token = offered.includes(SUBPROTOCOL) && offered.find((p) => p.startsWith(BEARER));
   if (token) return token.slice(BEARER.length);
-  throw new LakeSyncError("Unauthenticated", "The request carries no token; send it as `Authorization: Bearer <token>`.");
+  throw new LakeSyncError(
+    "Unauthenticated",
+    "The request carries no token; send it as `Authorization: Bearer <token>`.",
+  );
 }
 
 export async function grantOf(c: AppContext): Promise<Grant> {
@@ -28,6 +35,7 @@ export const authenticated: MiddlewareHandler<AppEnv> = async (c, next) => {
 };
 
 export const adminOnly: MiddlewareHandler<AppEnv> = async (c, next) => {
-  if (c.get("grant").claims.role !== "admin") throw new LakeSyncError("Forbidden", 'This route needs a token with "role": "admin".');
+  if (c.get("grant").claims.role !== "admin")
+    throw new LakeSyncError("Forbidden", 'This route needs a token with "role": "admin".');
   await next();
 };

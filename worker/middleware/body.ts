@@ -2,19 +2,32 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { z } from "zod";
-import { BODY_BYTES_MAX, decodeMessage, encodeBinary, encodeJson, JSON_TYPE, LakeSyncError, PROTOBUF, unwrap } from "../../schemas/index.ts";
+import {
+  BODY_BYTES_MAX,
+  decodeMessage,
+  encodeBinary,
+  encodeJson,
+  JSON_TYPE,
+  LakeSyncError,
+  PROTOBUF,
+  unwrap,
+} from "../../schemas/index.ts";
 import type { AppContext } from "../context.ts";
 
 /** Answers shorter than this are not worth gzipping. Bytes. */
 const GZIP_FROM = 1024;
 
-const tooLarge = () => new LakeSyncError("TooLarge", `The body is larger than ${BODY_BYTES_MAX} bytes; send less at a time.`, { limit: BODY_BYTES_MAX });
+const tooLarge = () =>
+  new LakeSyncError("TooLarge", `The body is larger than ${BODY_BYTES_MAX} bytes; send less at a time.`, {
+    limit: BODY_BYTES_MAX,
+  });
 
 /** The whole body, after decompression. */
 export async function readBody(c: AppContext): Promise<Uint8Array> {
   if (Number(c.req.header("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const encoding = c.req.header("content-encoding") ?? "identity";
-  if (encoding !== "identity" && encoding !== "gzip") throw new LakeSyncError("UnsupportedMediaType", `Content-Encoding ${encoding} is not taken; use gzip or none.`);
+  if (encoding !== "identity" && encoding !== "gzip")
+    throw new LakeSyncError("UnsupportedMediaType", `Content-Encoding ${encoding} is not taken; use gzip or none.`);
   const raw = c.req.raw.body;
   if (!raw) return new Uint8Array();
   const stream = encoding === "gzip" ? raw.pipeThrough(new DecompressionStream("gzip")) : raw;
@@ -56,7 +69,10 @@ export async function readMessage<T extends Message>(c: AppContext, schema: GenM
   const bytes = await readBody(c);
   if (type === PROTOBUF) return unwrap(decodeMessage(schema, bytes));
   if (type === JSON_TYPE || type === "") return unwrap(decodeMessage(schema, asText(bytes)));
-  throw new LakeSyncError("UnsupportedMediaType", `Content-Type ${type} is not taken; use ${JSON_TYPE} or ${PROTOBUF}.`);
+  throw new LakeSyncError(
+    "UnsupportedMediaType",
+    `Content-Type ${type} is not taken; use ${JSON_TYPE} or ${PROTOBUF}.`,
+  );
 }
 
 /** JSON of an admin route, checked; what is wrong is named by its path. */
@@ -70,7 +86,10 @@ export async function readJson<T extends z.ZodType>(c: AppContext, schema: T): P
   }
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new LakeSyncError("BadRequest", `The body does not fit: ${z.prettifyError(parsed.error)}. See /openapi.json for its shape.`);
+  throw new LakeSyncError(
+    "BadRequest",
+    `The body does not fit: ${z.prettifyError(parsed.error)}. See /openapi.json for its shape.`,
+  );
 }
 
 /** Whether the caller wants protobuf; `NotAcceptable` when it wants neither that nor JSON. */
@@ -89,7 +108,8 @@ export function sendMessage<T extends Message>(c: AppContext, schema: GenMessage
 
 export function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
   const headers = new Headers({ "content-type": type, "cache-control": "no-store", vary: "accept, accept-encoding" });
-  if (body.length < GZIP_FROM || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? "")) return new Response(body, { headers });
+  if (body.length < GZIP_FROM || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? ""))
+    return new Response(body, { headers });
   headers.set("content-encoding", "gzip");
   const gzipped = new Blob([body]).stream().pipeThrough(new CompressionStream("gzip"));
   return new Response(gzipped, { headers, encodeBody: "manual" });

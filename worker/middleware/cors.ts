@@ -4,7 +4,10 @@ import { cors } from "hono/cors";
 import type { AppEnv } from "../context.ts";
 
 export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) => {
-  const allowed = (c.env.CORS_ORIGINS ?? "").split(",").map((o) => o.trim()).filter(Boolean);
+  const allowed = (c.env.CORS_ORIGINS ?? "")
+    .split(",")
+    .map((o) => o.trim())
+    .filter(Boolean);
   const handler = cors({
     origin: (origin) => (allowed.includes(origin) ? origin : null),
     allowMethods: ["GET", "POST", "PUT"],

@@ -7,7 +7,13 @@ import { log } from "./log.ts";
 export function onError(thrown: Error, c: AppContext): Response {
   const error = isLakeSyncError(thrown) ? thrown : undefined;
   if (!error) log("error", { requestId: c.get("requestId"), path: c.req.path, error: thrown.stack ?? String(thrown) });
-  return errorResponse(c, error ?? new LakeSyncError("Internal", "Something went wrong in the gateway; the request id names it in the logs.", { requestId: c.get("requestId") ?? "" }));
+  return errorResponse(
+    c,
+    error ??
+      new LakeSyncError("Internal", "Something went wrong in the gateway; the request id names it in the logs.", {
+        requestId: c.get("requestId") ?? "",
+      }),
+  );
 }
 
 export function errorResponse(c: AppContext, error: LakeSyncError): Response {
@@ -19,7 +25,12 @@ export function errorResponse(c: AppContext, error: LakeSyncError): Response {
   if (retryAfter > 0) headers.set("retry-after", String(retryAfter));
   if (c.req.header("accept")?.includes(PROTOBUF)) {
     headers.set("content-type", PROTOBUF);
-    const body = create(proto.ErrorBodySchema, { code, message, details: { ...details }, retryAfterSeconds: retryAfter });
+    const body = create(proto.ErrorBodySchema, {
+      code,
+      message,
+      details: { ...details },
+      retryAfterSeconds: retryAfter,
+    });
     return new Response(toBinary(proto.ErrorBodySchema, body), { status, headers });
   }
   headers.set("content-type", "application/json");
@@ -27,5 +38,8 @@ export function errorResponse(c: AppContext, error: LakeSyncError): Response {
 }
 
 export function notFound(c: AppContext): Response {
-  return errorResponse(c, new LakeSyncError("NotFound", `There is nothing at ${c.req.method} ${c.req.path}; /openapi.json lists the routes.`));
+  return errorResponse(
+    c,
+    new LakeSyncError("NotFound", `There is nothing at ${c.req.method} ${c.req.path}; /openapi.json lists the routes.`),
+  );
 }
