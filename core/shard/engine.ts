@@ -22,8 +22,17 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage, tablesIn } from "./flush.ts";
-import { dropLists, trimLog } from "./log.ts";
+import {
+  assertLease,
+  type FlushPage,
+  formerRows,
+  historyPage,
+  type Lease,
+  rowsPage,
+  setAside,
+  tablesIn,
+} from "./flush.ts";
+import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushInput, type PushOutcome, push } from "./push.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
@@ -82,6 +91,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #former: Map<string, StoredRow> | undefined;
+  #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -116,6 +126,7 @@ export class ShardEngine {
     const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
       "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
     );
+    this.#aside = readAside(this.#sql);
     this.#logBytes = log?.bytes ?? 0;
     this.#oldestMs = log?.oldest ?? null;
   }
@@ -171,11 +182,15 @@ export class ShardEngine {
 
   /** Whose a client id is; undefined when this shard has not met it. */
   ownerOf(clientId: string): string | undefined {
-    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId)[0]?.sub;
+    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ? AND sub <> ''", clientId)[0]?.sub;
   }
 
   rememberOwner(clientId: string, sub: string): void {
-    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+    this.#sql.exec(
+      "INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET sub = excluded.sub WHERE sub = ''",
+      clientId,
+      sub,
+    );
   }
 
   /** @returns `LogFull` when the log is at its cap (PU5), `ShardMoved` for rows that live elsewhere (PU4): nothing is written then */
@@ -198,6 +213,7 @@ export class ShardEngine {
       head: this.#head,
       flushBoundary: boundary,
       leaseFrom: lease?.from ?? boundary,
+      aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
     };
     const result = this.#atomically(() => push(context, input));
@@ -285,14 +301,7 @@ export class ShardEngine {
         writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
         return;
       }
-      for (const { table, error } of failed)
-        this.#sql.exec(
-          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
-          error?.message ?? "",
-          this.#tableNumber(table),
-          lease.from,
-          lease.to,
-        );
+      for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
       trimLog(this.#sql, lease.from, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));

@@ -28,7 +28,7 @@ import type { SqlStore } from "../ports/index.ts";
 import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
 import { type Admitted, admitBatch, admitLoose, type Candidate, type Refusal } from "./admit.ts";
 import { ownsRow, type ShardConfig } from "./config.ts";
-import { appendLog, knownClocks, type LogEntry } from "./log.ts";
+import { type Aside, appendLog, editKey, knownEdits, type LogEntry } from "./log.ts";
 import { type PackedRow, readRows, writeRows } from "./store.ts";
 import { type Cells, flushedVersion, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 
@@ -69,6 +69,7 @@ export interface PushContext {
   readonly flushBoundary: Seq;
   /** Seqs above here and up to the boundary are being flushed now: the flush has to see rows as they were. */
   readonly leaseFrom: number;
+  readonly aside: Aside;
   tableNumber(name: string): number;
 }
 
@@ -189,10 +190,11 @@ class TablePush {
   readonly #outcome: PushOutcome;
   readonly #access: TableAccess;
   readonly #columns: ReturnType<typeof decidingColumns>;
+  #aside: ReturnType<Aside["get"]>;
   readonly #rows = new Map<string, Touched>();
   readonly #entries: LogEntry[] = [];
   /** Edits without effect or trace: repeated ones, or late ones that lost. The log knows which. */
-  readonly #traceless: { candidate: Candidate }[] = [];
+  readonly #traceless: Candidate[] = [];
 
   constructor(context: PushContext, input: PushInput, work: TableWork, outcome: PushOutcome) {
     const { config } = context;
@@ -215,9 +217,10 @@ class TablePush {
       return { head, bytes: 0 };
     }
     const t = tableNumber(name);
+    this.#aside = this.#context.aside.get(t);
     this.#load(t);
     for (const item of items) this.#judge(item, head + this.#entries.length + 1);
-    this.#logLosers();
+    this.#logLosers(t);
     if (this.#entries.length === 0) return { head, bytes: 0 };
     writeRows(sql, t, this.#changedRows());
     const bytes = appendLog(sql, t, this.#input.clientId, head + 1, this.#entries, this.#input.nowMs);
@@ -278,7 +281,7 @@ class TablePush {
     const after = unrestricted ? row.state : cloneRow(row.state);
     const alive = isAlive(row.state);
     const deciding = cellsOf(row.state, this.#columns.decides);
-    const flushedSeq = flushedVersion(row, flushBoundary);
+    const flushedSeq = flushedVersion(row, flushBoundary, this.#aside);
     if (this.#tooLarge(touched, candidate))
       return {
         code: "RowTooLarge",
@@ -287,7 +290,7 @@ class TablePush {
     const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
     if (!unrestricted && !this.#mayWrite(row, after, candidate)) return WRITE_FORBIDDEN;
     if (!changed) {
-      if (!showsEdit(row.state, stamp)) this.#traceless.push({ candidate });
+      if (!showsEdit(row.state, stamp)) this.#traceless.push(candidate);
       return undefined;
     }
     const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
@@ -345,16 +348,14 @@ class TablePush {
   }
 
   /** Late edits that lost everywhere change no row, but belong to the history, once. */
-  #logLosers(): void {
+  #logLosers(t: number): void {
     if (this.#traceless.length === 0) return;
-    const clocks = this.#traceless.map((l) => l.candidate.hlc).sort();
-    const known = knownClocks(this.#context.sql, this.#input.clientId, clocks);
-    for (const entry of this.#entries) known.add(entry.hlc);
-    for (const { candidate } of this.#traceless) {
-      if (known.has(candidate.hlc)) continue;
-      known.add(candidate.hlc);
-      const { letter, rowId, hlc, cells } = candidate;
-      this.#entries.push({ letter, rowId, hlc, cells });
+    const known = knownEdits(this.#context.sql, t, this.#input.clientId, this.#traceless);
+    for (const entry of this.#entries) known.add(editKey(entry));
+    for (const candidate of this.#traceless) {
+      if (known.has(editKey(candidate))) continue;
+      known.add(editKey(candidate));
+      this.#entries.push(candidate);
     }
   }
 
