@@ -65,7 +65,10 @@ export class GatewayServer {
   /** A token for this gateway. @param claims at least `sub`; `role: "admin"` for an operator */
   async token(claims: Readonly<Record<string, unknown>>, expires = "1d"): Promise<string> {
     const key = new TextEncoder().encode(this.#options.jwtSecret);
-    return new SignJWT({ gw: this.#options.gatewayId, ...claims }).setProtectedHeader({ alg: "HS256" }).setExpirationTime(expires).sign(key);
+    return new SignJWT({ gw: this.#options.gatewayId, ...claims })
+      .setProtectedHeader({ alg: "HS256" })
+      .setExpirationTime(expires)
+      .sign(key);
   }
 
   /** Objects of the lake, for tools beside the gateway. */
