@@ -53,7 +53,7 @@ interface LogRow {
 }
 
 const staleLease = () =>
-  new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
+  new LakeSyncError("LeaseLost", "This flush lease has expired and another consumer has taken over.");
 
 export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   if (lease?.token !== token) throw staleLease();
