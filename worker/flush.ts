@@ -110,7 +110,8 @@ export async function consume(batch: MessageBatch<FlushMessage>, env: Env): Prom
       state: "failed" as const,
       errors: [String(error)],
     }));
-    if (summary.state !== "empty")
-      log(summary.state === "failed" ? "error" : "info", { event: "flush", ...body, ...summary });
+    if (summary.state === "failed") log("error", { event: "flush", ...body, ...summary });
+    else if (summary.state !== "empty" && env.LOG_LEVEL !== "error")
+      log("info", { event: "flush", ...body, ...summary });
   }
 }

@@ -103,11 +103,13 @@ export function push(context: PushContext, input: PushInput): Result<PushResult,
 /** Rows of known tables have to be this shard's; what belongs to no table is refused delta by delta. */
 function ownsAll({ tables, owns }: ShardConfig, { batches, deltas }: PushInput): boolean {
   const known = new Set(tables.map((t) => t.table));
-  const owned = (table: string, rowId: string) => !known.has(table) || ownsRow(owns[table], rowId);
+  const slices = new Map(Object.entries(owns));
+  const owned = (table: string, rowId: string) => !known.has(table) || ownsRow(slices.get(table), rowId);
   return (
-    batches.every((b) =>
-      owns[b.table]?.of === 1 && !owns[b.table]?.sealed ? true : b.rowIds.every((id) => owned(b.table, id)),
-    ) && deltas.every((d) => owned(d.table, d.rowId))
+    batches.every(({ table, rowIds }) => {
+      const slice = slices.get(table);
+      return (slice?.of === 1 && !slice.sealed) || rowIds.every((id) => owned(table, id));
+    }) && deltas.every((d) => owned(d.table, d.rowId))
   );
 }
 

@@ -200,7 +200,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.commit([change]))).toBe("CommitFailedException");
   });
 
-  test("[L5] old metadata files go when the table asks for it, and stay otherwise", async () => {
+  test("old metadata files go when the table asks for it, and stay otherwise", async () => {
     const keep = { "write.metadata.previous-versions-max": "2" };
     unwrap(await catalogue.createTable(table("t"), { ...definition, properties: keep }));
     unwrap(
@@ -219,7 +219,7 @@ describe("tables", () => {
     unwrap(await open(store, sql).loadTable(table("u")));
   });
 
-  test("[L5] a registered table whose log names other files takes none of them with it", async () => {
+  test("a registered table whose log names other files takes none of them with it", async () => {
     unwrap(await catalogue.createTable(table("victim"), definition));
     const victim = unwrap(await catalogue.loadTable(table("victim")));
     const here = "s3://lake/demo/x/evil";
@@ -269,7 +269,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.registerTable(table("r"), here, false))).toBe("ForbiddenException");
   });
 
-  test("[L5] a location inside another table's is refused: purging one would take the other", async () => {
+  test("a location inside another table's is refused: purging one would take the other", async () => {
     const outer = "s3://lake/demo/files/outer";
     unwrap(await catalogue.createTable(table("outer"), { ...definition, location: `${outer}/` }));
     for (const location of [outer, `${outer}/inner`]) {

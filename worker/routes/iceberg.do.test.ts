@@ -1,11 +1,11 @@
 /** The catalogue through the Worker's own door: real tokens, routes, Durable Object and bucket. */
-import { exports } from "cloudflare:workers";
+import { SELF } from "cloudflare:test";
 import { expect, test } from "vitest";
 import { catalogueContract } from "../../core/testing.ts";
 import { RestCatalogue } from "../../lake/index.ts";
 import { TestGateway } from "../testing/gateway.ts";
 
-const send: typeof fetch = (url, init) => exports.default.fetch(new Request(url, init));
+const send: typeof fetch = (url, init) => SELF.fetch(new Request(url, init));
 
 catalogueContract("REST client through the Worker", async () => {
   const gateway = new TestGateway();
