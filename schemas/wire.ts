@@ -17,7 +17,7 @@ import {
 } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { type Absent, type ColumnData, type DeltaBatch, isAbsent } from "./delta.ts";
+import { type DeltaBatch, isAbsent } from "./delta.ts";
 import { LakeSyncError } from "./errors.ts";
 import {
   type DeltaBatch as DeltaBatchMessage,
@@ -26,14 +26,13 @@ import {
   Op as OpMessage,
 } from "./gen/lakesync_pb.js";
 import { type HlcText, hlcFromBigInt } from "./hlc.ts";
-import { type ClientId, isClientId } from "./ids.ts";
-import { PUSH_DELTAS_MAX } from "./limits.ts";
+import { foldBatch, type PackedBatch } from "./packed-batch.ts";
 import { err, ok, type Result } from "./result.ts";
-import type { Scalar } from "./value.ts";
 
 const bad = (message: string, details = {}): Result<never, LakeSyncError> =>
   err(new LakeSyncError("BadRequest", message, details));
 
+<<<<<<< HEAD
 export function encodeBatch(batch: DeltaBatch): DeltaBatchMessage {
   const count = batch.rowIds.length;
   const clients = [...new Set(batch.clients)];
@@ -133,6 +132,9 @@ function decodeClients(message: PackedBatch, client: ClientId | undefined): Clie
   const clients = indexes?.map((at) => (typeof at === "number" ? (message.clients[at] as ClientId) : undefined));
   return clients?.every((c) => c !== undefined) ? clients : undefined;
 }
+=======
+export const encodeBatch = (batch: DeltaBatch): DeltaBatchMessage => create(DeltaBatchSchema, foldBatch(batch));
+>>>>>>> client
 
 /** What a value looks like before its column's type is known: canonical, or as a person wrote it in JSON. */
 export type LooseValue = JsonValue;
@@ -168,6 +170,7 @@ export function decodeDelta(message: DeltaMessage): Result<LooseDelta, LakeSyncE
   return ok({ letter, table: message.table, rowId: message.rowId, hlc, deltaId: message.deltaId, columns });
 }
 
+<<<<<<< HEAD
 /** Undefined for what protobuf can carry and JSON cannot say. */
 function looseValue(value: MessageShape<typeof ValueSchema> | undefined): LooseValue | undefined {
   try {
@@ -183,6 +186,8 @@ export type PackedBatch = Pick<
   "table" | "count" | "ops" | "rowIds" | "hlcs" | "clients" | "clientIndexes"
 > & { readonly columns: readonly { readonly name: string; readonly values: string }[] };
 
+=======
+>>>>>>> client
 export function packBatch(message: DeltaBatchMessage): PackedBatch {
   const { table, count, ops, rowIds, hlcs, clients, clientIndexes, columns } = message;
   return {
