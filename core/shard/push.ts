@@ -8,10 +8,12 @@
 import {
   type Claims,
   type ClientId,
+  cellsAt,
   type DeltaBatch,
   type DeltaId,
   err,
   type HlcText,
+  isAbsent,
   LakeSyncError,
   type LooseDelta,
   makeStamp,
@@ -140,22 +142,22 @@ function byTable(config: ShardConfig, input: PushInput): TableWork[] {
   };
   for (const batch of input.batches) {
     const { table, items } = workOf(batch.table);
-    if (!table) {
-      for (const [at, rowId] of batch.rowIds.entries())
-        items.push({ admitted: unknownTable(batch.table), rowId, hlc: batch.hlcs[at] as HlcText, columns: () => ({}) });
-      continue;
-    }
-    let at = 0;
-    for (const admitted of admitBatch(table, batch, input.nowMs)) {
-      const columns = () => ("candidate" in admitted ? namedCells(table, admitted.candidate.cells) : {});
-      items.push({ admitted, rowId: batch.rowIds[at] as string, hlc: batch.hlcs[at] as HlcText, columns });
-      at++;
-    }
+    const admitted = table
+      ? [...admitBatch(table, batch, input.nowMs)]
+      : batch.ops.split("").map(() => unknownTable(batch.table));
+    for (const [at, rowId] of batch.rowIds.entries())
+      items.push({
+        admitted: admitted[at] as Admitted,
+        rowId,
+        hlc: batch.hlcs[at] as HlcText,
+        columns: () => cellsAt(batch, at),
+      });
   }
   for (const delta of input.deltas) {
     const { table, items } = workOf(delta.table);
     const admitted = table ? admitLoose(table, delta, input.nowMs) : unknownTable(delta.table);
-    const columns = () => (table && "candidate" in admitted ? namedCells(table, admitted.candidate.cells) : {});
+    const columns = () =>
+      table && "candidate" in admitted ? namedCells(table, admitted.candidate.cells) : looseCells(delta);
     items.push({ admitted, rowId: delta.rowId, hlc: delta.hlc, columns, loose: { claimed: delta.deltaId } });
   }
   return [...works.values()];
@@ -175,14 +177,18 @@ function namedCells(table: TableSchema, cells: Cells): Record<string, Scalar> {
   return named;
 }
 
+/** Cells of a delta that was refused, as far as they have a form without their columns' types. */
+const looseCells = ({ columns }: LooseDelta): Record<string, Scalar> =>
+  Object.fromEntries(columns.flatMap(({ name, value }) => (isAbsent(value) ? [] : [[name, value as Scalar]])));
+
 /** What was read of a row, and what becomes of it. */
 interface Touched {
   row: StoredRow;
   /** As stored, for a flush under way; absent for a new row. */
   readonly before: PackedRow | undefined;
   changed: boolean;
-  /** Length of the stored text, from above. */
-  chars: number;
+  /** Of the stored text, from above. */
+  bytes: number;
 }
 
 class TablePush {
@@ -232,10 +238,10 @@ class TablePush {
   #load(t: number): void {
     const ids = new Set<string>();
     for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
-    for (const id of ids) this.#rows.set(id, { row: newRow(), before: undefined, changed: false, chars: 0 });
+    for (const id of ids) this.#rows.set(id, { row: newRow(), before: undefined, changed: false, bytes: 0 });
     for (const before of readRows(this.#context.sql, t, [...ids])) {
       const row = unpackRow(before.seq, before.state);
-      this.#rows.set(before.id, { row, before, changed: false, chars: before.state.length });
+      this.#rows.set(before.id, { row, before, changed: false, bytes: before.state.length * 3 });
     }
   }
 
@@ -337,16 +343,19 @@ class TablePush {
     return (!known || writes(past)) && writes((id) => candidate.cells[id] ?? past(id));
   }
 
-  /** Estimated from above first: exact counting is for the rows that come near the limit. */
-  #tooLarge(touched: Touched, candidate: Candidate): boolean {
+  /**
+   * Estimated from above first (a control character takes six bytes in JSON): exact counting is for the rows that come near
+   * the limit. Row and edit count together, since a log entry may have to hold both. A delete makes no row larger.
+   */
+  #tooLarge(touched: Touched, { letter, cells }: Candidate): boolean {
+    if (letter === "D") return false;
     let added = 64;
-    for (const id in candidate.cells) added += 8 + String(candidate.cells[id]).length;
-    touched.chars += added;
-    if (touched.chars * 3 <= ROW_BYTES_MAX) return false;
-    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(candidate.cells)).length;
-    if (bytes <= ROW_BYTES_MAX) return false;
-    touched.chars -= added;
-    return true;
+    for (const id in cells) added += 8 + String(cells[id]).length * 6;
+    touched.bytes += added;
+    if (touched.bytes <= ROW_BYTES_MAX) return false;
+    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(cells)).length;
+    if (bytes > ROW_BYTES_MAX) touched.bytes -= added;
+    return bytes > ROW_BYTES_MAX;
   }
 
   /** Late edits that lost everywhere change no row, but belong to the history, once. */
