@@ -61,7 +61,6 @@ interface Outcome {
 async function attempt(env: Env, batch: FlushBatch, lease: Lease): Promise<Outcome> {
   try {
     const destination = destinationFor(env, batch.gatewayId);
-    unwrap(await destination.ensureSchema(batch.table));
     return unwrap(await destination.insertDeltas(batch));
   } catch (thrown) {
     if (isLakeSyncError(thrown) && thrown.code === "Conflict") throw thrown; // the lease is another's by now
@@ -111,7 +110,8 @@ export async function consume(batch: MessageBatch<FlushMessage>, env: Env): Prom
       state: "failed" as const,
       errors: [String(error)],
     }));
-    if (summary.state !== "empty")
-      log(summary.state === "failed" ? "error" : "info", { event: "flush", ...body, ...summary });
+    if (summary.state === "failed") log("error", { event: "flush", ...body, ...summary });
+    else if (summary.state !== "empty" && env.LOG_LEVEL !== "error")
+      log("info", { event: "flush", ...body, ...summary });
   }
 }

@@ -12,7 +12,7 @@
 import type { LoadedTable, Snapshot, TableIdent, TableMetadata } from "../../core/index.ts";
 import { LakeSyncError, unwrap } from "../../schemas/index.ts";
 import { fault, type LakeDeps } from "./deps.ts";
-import { MANIFEST_CONTENT, type ManifestFile } from "./files.ts";
+import type { ManifestFile } from "./files.ts";
 import { currentSchema, readManifestList, type StagedManifest, writeManifestList } from "./manifest.ts";
 import { type Counts, summaryTotals } from "./summary.ts";
 import { currentSnapshot } from "./watermark.ts";
@@ -150,5 +150,3 @@ const updates = (snapshot: Snapshot, properties: Readonly<Record<string, string>
   { action: "set-snapshot-ref", "ref-name": "main", type: "branch", "snapshot-id": snapshot["snapshot-id"] },
   ...(properties ? [{ action: "set-properties", updates: properties }] : []),
 ];
-
-export const isDataManifest = (manifest: ManifestFile): boolean => manifest.content === MANIFEST_CONTENT.data;

@@ -96,7 +96,7 @@ async function stage(
     const { deltas, maxHlc } = await stageHistory(batch, fields, watermark, writer);
     return { fields, target, files: await writer.finish(), old: new Map(), count: deltas, maxHlc };
   }
-  const writer = new DataFileWriter(target, fields, "_row_id");
+  const writer = new DataFileWriter(target, fields, "_id");
   const { rows, maxHlc, old } = await stageRows(batch, fields, watermark, writer);
   return { fields, target, files: await writer.finish(), old, count: rows, maxHlc };
 }
@@ -160,7 +160,7 @@ class TableFlush {
     const paths = new Set(live.map((file) => file.file_path));
     if (this.#deletes && [...this.#deletes.positions.keys()].every((path) => paths.has(path))) return;
     const keys: KeyFields = {
-      rowId: fieldNamed(fields, "_row_id").fieldId,
+      rowId: fieldNamed(fields, "_id").fieldId,
       seq: fieldNamed(fields, "_seq").fieldId,
     };
     const positions = await findPositions(this.#deps.store, live, keys, old);
