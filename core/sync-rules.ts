@@ -145,12 +145,20 @@ export function evaluate(
   return tableAccess(rules, table, claims).sees((id) => byId.get(id));
 }
 
-/** Ids of the columns that decide who sees and writes a table's rows: a change of one of them can move a row in or out. */
-export function decidingColumns(rules: SyncRules, table: TableSchema): number[] {
-  const names = new Set(
-    rules.buckets.filter((b) => b.tables.includes(table.table)).flatMap((b) => b.filters.map((f) => f.column)),
-  );
-  return table.columns.filter((c) => names.has(c.name)).map((c) => c.id);
+/** Ids of the columns that decide who sees a table's rows, and of those that decide who sees or writes them. */
+export function decidingColumns(
+  rules: SyncRules,
+  table: TableSchema,
+): { readonly sees: readonly number[]; readonly decides: readonly number[] } {
+  const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
+  const idsOf = (filters: readonly Filter[]) => {
+    const names = new Set(filters.map((f) => f.column));
+    return table.columns.filter((c) => names.has(c.name)).map((c) => c.id);
+  };
+  return {
+    sees: idsOf(buckets.flatMap((b) => b.filters)),
+    decides: idsOf(buckets.flatMap((b) => [...b.filters, ...(b.write ?? [])])),
+  };
 }
 
 /**

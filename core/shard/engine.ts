@@ -22,7 +22,7 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage } from "./flush.ts";
+import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage, tablesIn } from "./flush.ts";
 import { dropLists, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushInput, type PushOutcome, push } from "./push.ts";
@@ -237,12 +237,7 @@ export class ShardEngine {
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     this.#former = undefined;
-    const numbers = this.#sql.exec<{ t: number }>(
-      "SELECT DISTINCT t FROM log WHERE first > ? AND last <= ? AND aside IS NULL",
-      lease.from,
-      lease.to,
-    );
-    const names = numbers.map(({ t }) => this.#numbers.get(t));
+    const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
@@ -278,7 +273,7 @@ export class ShardEngine {
    */
   settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
     const lease = assertLease(this.#lease, token);
-    const failed = results.filter((r) => r.error);
+    const failed = [...results, ...this.#unanswered(lease, results)].filter((r) => r.error);
     const retry = failed.find((r) => !r.error?.hopeless);
     this.#atomically(() => {
       writeMeta(
@@ -298,7 +293,7 @@ export class ShardEngine {
           lease.from,
           lease.to,
         );
-      trimLog(this.#sql, lease.to);
+      trimLog(this.#sql, lease.from, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
@@ -312,6 +307,20 @@ export class ShardEngine {
     this.#flushed = lease.to;
     this.#measureLog();
     return "trimmed";
+  }
+
+  /** Tables of a lease without a result: nothing of them may be trimmed unseen. */
+  #unanswered(lease: Lease, results: readonly TableResult[]): TableResult[] {
+    const answered = new Set(results.map((r) => r.table));
+    const configured = new Set(this.#configured().tables.map((t) => t.table));
+    return tablesIn(this.#sql, lease)
+      .map((t) => this.#numbers.get(t) ?? "")
+      .filter((table) => !answered.has(table))
+      .map((table) =>
+        configured.has(table)
+          ? { table, error: { message: "The flush did not say what became of this table.", hopeless: false } }
+          : { table, error: { message: "The table was dropped before its last deltas were flushed.", hopeless: true } },
+      );
   }
 
   /** Log entries of a table that still wait to be flushed; those set aside do not count. */

@@ -60,6 +60,16 @@ export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   return lease;
 };
 
+/** Numbers of the tables that a lease has edits of. */
+export const tablesIn = (sql: SqlStore, lease: Lease): number[] =>
+  sql
+    .exec<{ t: number }>(
+      "SELECT DISTINCT t FROM log WHERE first > ? AND first <= ? AND aside IS NULL",
+      lease.from,
+      lease.to,
+    )
+    .map(({ t }) => t);
+
 /** Log rows of one table in a lease, after a seq, up to about `maxChars` of text. */
 function leasedRows(
   sql: SqlStore,

@@ -185,9 +185,10 @@ export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly Hl
 
 /**
  * Takes flushed log rows out of the log, keeping their change lists. Rows that were set aside stay, their lists are kept too.
+ * @param from exclusive: rows that were set aside before are listed already, or were and are forgotten
  * @param upTo inclusive
  */
-export function trimLog(sql: SqlStore, upTo: Seq): void {
+export function trimLog(sql: SqlStore, from: Seq, upTo: Seq): void {
   const rows = sql.exec<{
     first: number;
     last: number;
@@ -199,7 +200,8 @@ export function trimLog(sql: SqlStore, upTo: Seq): void {
     changes: string;
     edits: string;
   }>(
-    "SELECT first, last, t, client, low, high, at, changes, edits FROM log WHERE last <= ? AND first > coalesce((SELECT max(last) FROM lists), 0) ORDER BY first",
+    "SELECT first, last, t, client, low, high, at, changes, edits FROM log WHERE first > ? AND first <= ? ORDER BY first",
+    from,
     upTo,
   );
   let group: StoredList[] = [];
@@ -237,7 +239,7 @@ export function trimLog(sql: SqlStore, upTo: Seq): void {
     meta.at = Math.max(meta.at, row.at);
   }
   write();
-  sql.exec("DELETE FROM log WHERE last <= ? AND aside IS NULL", upTo);
+  sql.exec("DELETE FROM log WHERE first > ? AND first <= ? AND aside IS NULL", from, upTo);
 }
 
 /** Drops change lists that are too old or too many; what they knew of each client's clocks shrinks to a watermark. */

@@ -188,7 +188,7 @@ class TablePush {
   readonly #work: TableWork;
   readonly #outcome: PushOutcome;
   readonly #access: TableAccess;
-  readonly #deciding: readonly number[];
+  readonly #columns: ReturnType<typeof decidingColumns>;
   readonly #rows = new Map<string, Touched>();
   readonly #entries: LogEntry[] = [];
   /** Edits without effect or trace: repeated ones, or late ones that lost. The log knows which. */
@@ -203,7 +203,7 @@ class TablePush {
     this.#access = work.table
       ? tableAccess(config.rules, work.table, input.claims)
       : { sees: () => false, writes: () => false, seesAll: false };
-    this.#deciding = work.table ? decidingColumns(config.rules, work.table) : [];
+    this.#columns = work.table ? decidingColumns(config.rules, work.table) : { sees: [], decides: [] };
   }
 
   /** Judges and merges every item, then writes rows and log. @param head highest seq so far */
@@ -274,9 +274,11 @@ class TablePush {
     const { row } = touched;
     const stamp = makeStamp(candidate.hlc, this.#input.clientId);
     const unrestricted = this.#input.claims.role === "admin";
+    // An admin's edit cannot be refused any more below, so it may be merged in place: what the row was is read first.
     const after = unrestricted ? row.state : cloneRow(row.state);
     const alive = isAlive(row.state);
-    const deciding = this.#cellsOf(row.state);
+    const deciding = cellsOf(row.state, this.#columns.decides);
+    const flushedSeq = flushedVersion(row, flushBoundary);
     if (this.#tooLarge(touched, candidate))
       return {
         code: "RowTooLarge",
@@ -288,12 +290,12 @@ class TablePush {
       if (!showsEdit(row.state, stamp)) this.#traceless.push({ candidate });
       return undefined;
     }
-    const image = alive && this.#movesRow(deciding, after) ? deciding : undefined;
+    const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
     const cow =
       touched.before && !touched.changed && row.seq > leaseFrom && row.seq <= flushBoundary
         ? { seq: row.seq, packed: touched.before.state }
         : undefined;
-    const next: StoredRow = { state: after, seq, flushedSeq: flushedVersion(row, flushBoundary) };
+    const next: StoredRow = { state: after, seq, flushedSeq };
     const grave = isAlive(after) ? undefined : alive ? deciding : row.grave;
     if (grave) next.grave = grave;
     touched.row = next;
@@ -309,33 +311,25 @@ class TablePush {
     return undefined;
   }
 
-  /** The cells that rules look at. */
-  #cellsOf(state: StoredRow["state"]): Cells {
-    const cells: Cells = {};
-    for (const id of this.#deciding) {
-      const value = cellOf(state, id);
-      if (value !== undefined) cells[id] = value;
-    }
-    return cells;
-  }
-
   #movesRow(before: Cells, after: StoredRow["state"]): boolean {
-    return !isAlive(after) || this.#deciding.some((id) => (before[id] ?? null) !== (cellOf(after, id) ?? null));
+    return !isAlive(after) || this.#columns.sees.some((id) => (before[id] ?? null) !== (cellOf(after, id) ?? null));
   }
 
   /**
-   * Write rules hold for the row before and after. A dead row is judged by what it was when it died; one that never was,
-   * by the edit. A row that may not be seen and one that is not there get the same answer (PL4).
+   * Write rules hold for the row before and after. A row that is not alive is judged by what it was when it died and by
+   * cells that outlived it; the id of one that is dead and empty is free to be inserted again. A row that may not be seen
+   * and one that is not there get the same answer (PL4).
    */
   #mayWrite(before: StoredRow, after: StoredRow["state"], candidate: Candidate): boolean {
     const { writes } = this.#access;
-    const wasAlive = isAlive(before.state);
-    if (wasAlive && !writes((id) => cellOf(before.state, id))) return false;
-    if (isAlive(after)) return writes((id) => cellOf(after, id));
-    if (wasAlive) return true;
-    const { grave } = before;
-    if (grave) return writes((id) => grave[id]) && writes((id) => candidate.cells[id] ?? grave[id]);
-    return writes((id) => candidate.cells[id]);
+    const alive = isAlive(after);
+    if (isAlive(before.state))
+      return writes((id) => cellOf(before.state, id)) && (!alive || writes((id) => cellOf(after, id)));
+    const past = (id: number) => cellOf(before.state, id) ?? before.grave?.[id];
+    const holdsCells = before.state.layers.length > 0;
+    if (alive) return (!holdsCells || writes(past)) && writes((id) => cellOf(after, id));
+    const known = holdsCells || before.grave !== undefined;
+    return (!known || writes(past)) && writes((id) => candidate.cells[id] ?? past(id));
   }
 
   /** Estimated from above first: exact counting is for the rows that come near the limit. */
@@ -367,6 +361,21 @@ class TablePush {
   *#changedRows(): Generator<PackedRow> {
     for (const [id, { row, changed }] of this.#rows) if (changed) yield { id, seq: row.seq, state: packRow(row) };
   }
+}
+
+function cellsOf(state: StoredRow["state"], columns: readonly number[]): Cells {
+  const cells: Cells = {};
+  for (const id of columns) {
+    const value = cellOf(state, id);
+    if (value !== undefined) cells[id] = value;
+  }
+  return cells;
+}
+
+function pick(cells: Cells, columns: readonly number[]): Cells {
+  const picked: Cells = {};
+  for (const id of columns) if (cells[id] !== undefined) picked[id] = cells[id];
+  return picked;
 }
 
 const WRITE_FORBIDDEN: Refusal = {
