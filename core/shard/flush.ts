@@ -172,7 +172,7 @@ export function formerRows(sql: SqlStore, lease: Lease): Map<string, StoredRow> 
 }
 
 /** Puts merged rows into columns. */
-export class RowBatchBuilder {
+class RowBatchBuilder {
   readonly #table: TableSchema;
   readonly #rowIds: string[] = [];
   readonly #stamps: Stamp[] = [];
