@@ -11,6 +11,7 @@ export {
   type Transaction,
 } from "./db/local-db.ts";
 export type { ColumnSpec, SchemaSpec } from "./db/schema.ts";
+export type { LiveOptions } from "./live/live.ts";
 export { defaultPlatform, type Platform, type Timers } from "./platform.ts";
 export {
   SyncCoordinator,
@@ -24,3 +25,4 @@ export { SyncTracker, type TransactionTracker, type Values } from "./sync/tracke
 export { HttpTransport, type HttpTransportOptions } from "./transport/http.ts";
 export { type LocalGateway, LocalTransport } from "./transport/local.ts";
 export type { Page, PullCall, PushAnswer, PushCall, Refusal, TokenSource, Transport } from "./transport/port.ts";
+export { WebSocketTransport, type WebSocketTransportOptions } from "./transport/websocket.ts";

@@ -50,7 +50,7 @@ test("[L1] the latest state comes back row by row in order of id, whatever the p
   }
 });
 
-test("[L7] the history of a shard comes back edit by edit, NULLs told from columns that were not named", async () => {
+test("the history of a shard comes back edit by edit, NULLs told from columns that were not named", async () => {
   const { adapter, shards, table } = await adapterWithRows();
   const [shard] = shards as [ShardModel];
   for (const limit of [5, 1000]) {

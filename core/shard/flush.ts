@@ -53,7 +53,7 @@ interface LogRow {
 }
 
 const staleLease = () =>
-  new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
+  new LakeSyncError("LeaseLost", "This flush lease has expired and another consumer has taken over.");
 
 export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   if (lease?.token !== token) throw staleLease();
@@ -172,7 +172,7 @@ export function formerRows(sql: SqlStore, lease: Lease): Map<string, StoredRow> 
 }
 
 /** Puts merged rows into columns. */
-export class RowBatchBuilder {
+class RowBatchBuilder {
   readonly #table: TableSchema;
   readonly #rowIds: string[] = [];
   readonly #stamps: Stamp[] = [];
