@@ -1,6 +1,7 @@
 /** Who may come in: tokens, gateways, roles, names. */
-import { exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { expect, test } from "vitest";
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { createApp } from "./app.ts";
 import {
   bindings,
   insert,
@@ -154,6 +155,57 @@ test("[S2] a public key does not pass for a shared secret", async () => {
   expect((await gateway.request(asSecret, "GET", "/admin/status")).status).toBe(401);
   const { body } = await gateway.request(await signWith(claims, privateKey, "RS256"), "GET", "/admin/status");
   expect(body.error.message).toMatch(/algorithm that this gateway does not take/);
+});
+
+test("[S2] published keys open the gateway for tokens of their algorithms and for no shared secret", async () => {
+  const gateway = new TestGateway();
+  const claims = { gw: gateway.id, sub: "a", role: "admin" };
+  const pairs = await Promise.all(
+    ["RS256", "ES256", "EdDSA"].map(async (alg) => ({
+      alg,
+      kid: alg,
+      ...(await generateKeyPair(alg, { extractable: true })),
+    })),
+  );
+  const keys = await Promise.all(
+    pairs.map(async ({ alg, kid, publicKey }) => ({ ...(await exportJWK(publicKey)), alg, kid })),
+  );
+  let served: () => Response = () => Response.json({ keys });
+  vi.stubGlobal("fetch", async () => served());
+  onTestFinished(() => void vi.unstubAllGlobals());
+  let urls = 0;
+  const ask = async (token: string, more: object = {}) => {
+    const env = { ...bindings, JWKS_URL: `https://issuer.example/keys${urls}`, ...more };
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await createApp().request(`http://gateway/v1/${gateway.id}/admin/status`, { headers }, env);
+    return response.ok ? "open" : ((await response.json()) as { error: { code: string } }).error.code;
+  };
+  const sign = ({ alg, kid, privateKey }: { alg: string; kid: string; privateKey: CryptoKey }) =>
+    new SignJWT(claims).setProtectedHeader({ alg, kid }).setExpirationTime("1h").sign(privateKey);
+  const [rs, es, ed] = await Promise.all(pairs.map(sign));
+  expect([await ask(rs as string), await ask(es as string), await ask(ed as string)]).toEqual(["open", "open", "open"]);
+  expect(await ask(es as string, { JWT_ALGORITHMS: "RS256" })).toBe("Unauthenticated");
+  expect(await ask(await gateway.admin())).toBe("Unauthenticated");
+  const pem = await exportSPKI((pairs[0] as (typeof pairs)[0]).publicKey);
+  expect(await ask(await signWith(claims, new TextEncoder().encode(pem)))).toBe("Unauthenticated");
+  const stranger = await generateKeyPair("RS256");
+  expect(await ask(await sign({ alg: "RS256", kid: "RS256", privateKey: stranger.privateKey }))).toBe(
+    "Unauthenticated",
+  );
+  expect(await ask(await sign({ alg: "RS256", kid: "unknown", privateKey: stranger.privateKey }))).toBe(
+    "Unauthenticated",
+  );
+  // Keys that cannot be had are no fault of the token.
+  for (served of [
+    () => new Response("down", { status: 503 }),
+    () => new Response("no keys"),
+    () => {
+      throw new TypeError("network");
+    },
+  ]) {
+    urls++;
+    expect(await ask(rs as string)).toBe("Unavailable");
+  }
 });
 
 test("[S2] every admin route needs the admin role", async () => {

@@ -228,8 +228,7 @@ class Page {
     if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
     const builder = this.#builder(name);
     const buried = state.deleted !== "" && (whole || state.deletedSeq > since);
-    if (buried)
-      builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
+    if (buried) builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
     let inserted = false;
     for (const layer of state.layers) {
       if (!whole && layer.seq <= since) continue;

@@ -37,7 +37,8 @@ async function answerOf(response: Response): Promise<Answer> {
   return {
     status,
     headers,
-    body: type === PROTOBUF ? bytes : type.startsWith("application/json") ? JSON.parse(text()) : text(),
+    body:
+      type === PROTOBUF ? bytes : type.startsWith("application/json") && bytes.length > 0 ? JSON.parse(text()) : text(),
   };
 }
 
