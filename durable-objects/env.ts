@@ -23,7 +23,7 @@ export interface Env {
   readonly JWT_AUDIENCE?: string;
   /** Comma-separated origins that browsers may call from; none by default. */
   readonly CORS_ORIGINS?: string;
-  /** "error" leaves out the line that each request writes. */
+  /** "error" leaves out the lines that requests and flushes write when all is well. */
   readonly LOG_LEVEL?: string;
   /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
   readonly LAKE_LOCATION?: string;

@@ -71,6 +71,10 @@ export const FLUSH_ATTEMPTS_MAX = 5;
 export const DATA_FILE_ROWS = 25_000;
 /** The same for wide rows: the writer holds a file's columns about three times. Bytes before compression. */
 export const DATA_FILE_BYTES = 12 * MiB;
+/** A flush that finds more small manifests than this merges them: each is a request for whoever plans a scan. */
+export const MANIFESTS_MAX = 50;
+/** Manifests of this size are not merged again. Bytes; some 10,000 files. */
+export const MANIFEST_BYTES = 2 * MiB;
 /** Files whose keys a flush reads at once to find old rows; a Worker has six connections. */
 export const LOOKUP_CONCURRENCY = 4;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */

@@ -33,7 +33,8 @@ const TIMESTAMP_MIN = -62_135_596_800_000_000n;
 const TIMESTAMP_MAX = 253_402_300_799_999_999n;
 
 const DECIMAL = /^-?(?:0|[1-9][0-9]{0,18})$/;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+/** Bits that padding leaves unused are zero: bytes have one text (RFC 4648, 3.5). */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$/;
 const ISO = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,6}))?)?(Z|[+-]\d{2}:?\d{2}))?$/i;
 const utf8 = new TextEncoder();
 
@@ -43,7 +44,7 @@ const wrongType = (type: ColumnType, value: unknown, hint: string): Result<never
 function describe(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (value instanceof Uint8Array) return "A byte array";
-  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  const text = typeof value === "number" ? String(value) : (jsonText(value) ?? `A ${typeof value}`);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
@@ -244,7 +245,7 @@ export function scalarToNative(type: ColumnType, scalar: Scalar): unknown {
     case "integer":
       return typeof scalar === "string" ? BigInt(scalar) : scalar;
     case "timestamp":
-      return new Date(Math.floor(Number(scalar) / 1000));
+      return new Date(timestampToIso(scalar as string | number).replace(/(\.\d{3})\d+/, "$1"));
     case "json":
       return JSON.parse(scalar as string);
     case "bytes":

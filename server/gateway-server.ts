@@ -27,6 +27,9 @@ export interface GatewayServerOptions {
 
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
+/** What a Worker would have as its R2 binding. */
+export type LakeBucket = import("@cloudflare/workers-types").R2Bucket;
+
 export class GatewayServer {
   readonly #options: GatewayServerOptions;
   #miniflare: Miniflare | undefined;
@@ -72,9 +75,9 @@ export class GatewayServer {
   }
 
   /** Objects of the lake, for tools beside the gateway. */
-  async lake() {
+  async lake(): Promise<LakeBucket> {
     if (!this.#miniflare) throw new Error("The gateway server is not started; await start() first.");
-    return this.#miniflare.getR2Bucket("LAKE");
+    return (await this.#miniflare.getR2Bucket("LAKE")) as unknown as LakeBucket;
   }
 
   async stop(): Promise<void> {

@@ -266,7 +266,7 @@ describe("the protocol", () => {
     const commit = await breaking.call("POST", `${at}/shop/tables/t`, { requirements: [], updates: [] });
     expect(commit.body.error).toMatchObject({ code: 500, type: "CommitStateUnknownException" });
     const list = await breaking.call("GET", `${at}/shop/tables`);
-    expect(list.body.error).toMatchObject({ code: 500 });
+    expect(list.body.error).toMatchObject({ code: 500, type: "InternalServerError" });
     expect(commit.text + list.text).not.toContain("secret");
   });
 
