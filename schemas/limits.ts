@@ -17,8 +17,8 @@ export const CLIENT_ID_CHARS_MAX = 64;
 export const ROW_BYTES_MAX = 1 * MiB;
 /** A cell has to leave room for the rest of its row. Bytes of its canonical form. */
 export const CELL_BYTES_MAX = 512 * KiB;
-/** Whoever reads a cell of type json recurses, and stacks end; MySQL takes 100 levels, fewer than any other. Levels. */
-export const JSON_DEPTH_MAX = 100;
+/** Protobuf decoders stop at 100 nested messages; a level of JSON takes up to three of them, a page and its rows seven. Levels. */
+export const JSON_DEPTH_MAX = 30;
 /** A log entry is one SQLite row (2 MB in production), and is held in memory while it is read. Bytes. */
 export const LOG_ENTRY_BYTES_MAX = 1 * MiB;
 
