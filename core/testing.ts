@@ -1,5 +1,4 @@
 /** Contract suites and stores for tests. */
 export { catalogueContract } from "./testing/catalogue-contract.ts";
-export { MemoryLake } from "./testing/memory-lake.ts";
 export { NodeSqlStore } from "./testing/node-sqlite.ts";
 export { sqlStoreContract } from "./testing/sql-store-contract.ts";

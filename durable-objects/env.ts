@@ -1,4 +1,5 @@
 /** Bindings of the gateway's Worker; `wrangler.toml` declares them. */
+import type { Catalogue } from "./catalogue/index.ts";
 import type { Hub } from "./hub/index.ts";
 import type { Shard } from "./shard/index.ts";
 import type { Tenant } from "./tenant/index.ts";
@@ -7,6 +8,7 @@ export interface Env {
   readonly TENANT: DurableObjectNamespace<Tenant>;
   readonly SHARD: DurableObjectNamespace<Shard>;
   readonly HUB: DurableObjectNamespace<Hub>;
+  readonly CATALOGUE: DurableObjectNamespace<Catalogue>;
   /** The lake: data, metadata and checkpoints. */
   readonly LAKE: R2Bucket;
   readonly FLUSH_QUEUE: Queue<FlushMessage>;
@@ -21,7 +23,7 @@ export interface Env {
   readonly JWT_AUDIENCE?: string;
   /** Comma-separated origins that browsers may call from; none by default. */
   readonly CORS_ORIGINS?: string;
-  /** "error" leaves out the line that each request writes. */
+  /** "error" leaves out the lines that requests and flushes write when all is well. */
   readonly LOG_LEVEL?: string;
   /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
   readonly LAKE_LOCATION?: string;

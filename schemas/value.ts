@@ -12,7 +12,7 @@
  *
  * One form per value: equality is `===`, and merging, hashing, storing and sending never need the type. NULL is null (M5).
  */
-import { CELL_BYTES_MAX } from "./limits.ts";
+import { CELL_BYTES_MAX, JSON_DEPTH_MAX } from "./limits.ts";
 import { err, ok, type Result } from "./result.ts";
 
 export const COLUMN_TYPES = ["string", "integer", "number", "boolean", "timestamp", "json", "bytes"] as const;
@@ -33,7 +33,8 @@ const TIMESTAMP_MIN = -62_135_596_800_000_000n;
 const TIMESTAMP_MAX = 253_402_300_799_999_999n;
 
 const DECIMAL = /^-?(?:0|[1-9][0-9]{0,18})$/;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+/** Bits that padding leaves unused are zero: bytes have one text (RFC 4648, 3.5). */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$/;
 const ISO = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,6}))?)?(Z|[+-]\d{2}:?\d{2}))?$/i;
 const utf8 = new TextEncoder();
 
@@ -43,7 +44,7 @@ const wrongType = (type: ColumnType, value: unknown, hint: string): Result<never
 function describe(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (value instanceof Uint8Array) return "A byte array";
-  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  const text = typeof value === "number" ? String(value) : (jsonText(value) ?? `A ${typeof value}`);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
@@ -55,6 +56,32 @@ const fits = (scalar: string): Result<Scalar, ValueError> => {
     message: `The value is larger than ${CELL_BYTES_MAX} bytes; store large objects elsewhere and keep a reference in the cell.`,
   });
 };
+
+/** JSON text that everyone who reads it later can read. */
+function jsonFits(text: string): Result<Scalar, ValueError> {
+  if (text.length > JSON_DEPTH_MAX && depthOf(text) > JSON_DEPTH_MAX)
+    return err({
+      code: "CellTooLarge",
+      message: `The JSON value is nested deeper than ${JSON_DEPTH_MAX} levels; flatten it, or keep it in a column of type string.`,
+    });
+  return fits(text);
+}
+
+/** How deep the arrays and objects of sound JSON text are nested. */
+function depthOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const c = text[at];
+    if (quoted && c === "\\") at++;
+    else if (c === '"') quoted = !quoted;
+    else if (quoted) continue;
+    else if (c === "[" || c === "{") deepest = Math.max(deepest, ++depth);
+    else if (c === "]" || c === "}") depth--;
+  }
+  return deepest;
+}
 
 /** A 64-bit whole number in canonical form, or undefined when it is outside [min, max]. */
 function wholeNumber(value: bigint, min: bigint, max: bigint): Scalar | undefined {
@@ -95,7 +122,8 @@ export function isScalar(type: ColumnType, value: unknown): value is Scalar {
 /** Like `isScalar`, with the reason and the size of the cell checked. */
 export function checkScalar(type: ColumnType, value: unknown): Result<Scalar, ValueError> {
   if (!isScalar(type, value)) return wrongType(type, value, HINTS[type]);
-  return typeof value === "string" ? fits(value) : ok(value);
+  if (typeof value !== "string") return ok(value);
+  return type === "json" ? jsonFits(value) : fits(value);
 }
 
 const HINTS: Record<ColumnType, string> = {
@@ -134,7 +162,7 @@ export function parseValue(type: ColumnType, input: unknown): Result<Scalar, Val
     }
     case "json": {
       const text = jsonText(value);
-      return text === undefined ? bad() : fits(text);
+      return text === undefined ? bad() : jsonFits(text);
     }
     case "bytes": {
       if (value instanceof Uint8Array) return fits(bytesToBase64(value));
@@ -217,7 +245,7 @@ export function scalarToNative(type: ColumnType, scalar: Scalar): unknown {
     case "integer":
       return typeof scalar === "string" ? BigInt(scalar) : scalar;
     case "timestamp":
-      return new Date(Math.floor(Number(scalar) / 1000));
+      return new Date(timestampToIso(scalar as string | number).replace(/(\.\d{3})\d+/, "$1"));
     case "json":
       return JSON.parse(scalar as string);
     case "bytes":

@@ -1,5 +1,20 @@
+/** Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its embedded catalogue. */
+import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
-import type { Env } from "../durable-objects/index.ts";
-export function destinationFor(_env: Env, _gatewayId: string): DatabaseAdapter {
-  throw new Error("not yet");
+import { catalogueServer, type Env } from "../durable-objects/index.ts";
+import { catalogueOf, IcebergAdapter, initParquet, type LakeDeps, R2Store } from "../lake/index.ts";
+
+/** @param gatewayId from a verified token or from LakeSync's own records (S1) */
+function lakeOf(env: Env, gatewayId: string): LakeDeps {
+  initParquet(parquetWasm);
+  return {
+    store: new R2Store(env.LAKE, { location: env.LAKE_LOCATION ?? "s3://lakesync-lake" }),
+    catalogue: catalogueOf(catalogueServer(env, gatewayId)),
+    clock: { now: () => Date.now() },
+    chance: () => Math.random(),
+    sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+  };
 }
+
+export const destinationFor = (env: Env, gatewayId: string): DatabaseAdapter =>
+  new IcebergAdapter(lakeOf(env, gatewayId));

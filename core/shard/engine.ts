@@ -22,10 +22,21 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import { assertLease, type FlushPage, formerRows, historyPage, type Lease, rowsPage, tablesIn } from "./flush.ts";
-import { dropLists, trimLog } from "./log.ts";
+import {
+  assertLease,
+  type FlushPage,
+  formerRows,
+  historyPage,
+  type Lease,
+  rowsPage,
+  setAside,
+  tablesIn,
+} from "./flush.ts";
+import type { PushInput } from "./input.ts";
+import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
-import { type PushInput, type PushOutcome, push } from "./push.ts";
+import { type PushOutcome, push } from "./push.ts";
+import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 
@@ -44,27 +55,6 @@ const DEFAULT_LIMITS: ShardLimits = {
   listDeltas: CHANGE_LIST_DELTAS,
 };
 
-export interface ShardStatus {
-  readonly shard: string;
-  readonly configVersion: number;
-  readonly head: number;
-  readonly flushed: number;
-  readonly unflushedDeltas: number;
-  readonly unflushedBytes: number;
-  /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
-  readonly oldestMs: number | null;
-  readonly databaseBytes: number;
-  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
-  readonly lastError: string | null;
-  readonly setAside: readonly {
-    readonly table: string;
-    readonly fromSeq: number;
-    readonly toSeq: number;
-    readonly reason: string;
-  }[];
-  readonly tables: readonly { readonly table: string; readonly rows: number }[];
-}
-
 /** How one table of a lease ended. */
 export interface TableResult {
   readonly table: string;
@@ -82,6 +72,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #former: Map<string, StoredRow> | undefined;
+  #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -116,6 +107,7 @@ export class ShardEngine {
     const [log] = this.#sql.exec<{ bytes: number | null; oldest: number | null }>(
       "SELECT sum(bytes) AS bytes, min(at) AS oldest FROM log WHERE aside IS NULL",
     );
+    this.#aside = readAside(this.#sql);
     this.#logBytes = log?.bytes ?? 0;
     this.#oldestMs = log?.oldest ?? null;
   }
@@ -171,11 +163,15 @@ export class ShardEngine {
 
   /** Whose a client id is; undefined when this shard has not met it. */
   ownerOf(clientId: string): string | undefined {
-    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ?", clientId)[0]?.sub;
+    return this.#sql.exec<{ sub: string }>("SELECT sub FROM clients WHERE client = ? AND sub <> ''", clientId)[0]?.sub;
   }
 
   rememberOwner(clientId: string, sub: string): void {
-    this.#sql.exec("INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO NOTHING", clientId, sub);
+    this.#sql.exec(
+      "INSERT INTO clients (client, sub) VALUES (?, ?) ON CONFLICT (client) DO UPDATE SET sub = excluded.sub WHERE sub = ''",
+      clientId,
+      sub,
+    );
   }
 
   /** @returns `LogFull` when the log is at its cap (PU5), `ShardMoved` for rows that live elsewhere (PU4): nothing is written then */
@@ -198,6 +194,7 @@ export class ShardEngine {
       head: this.#head,
       flushBoundary: boundary,
       leaseFrom: lease?.from ?? boundary,
+      aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
     };
     const result = this.#atomically(() => push(context, input));
@@ -241,14 +238,14 @@ export class ShardEngine {
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
-  /** Keeps a lease from expiring while its consumer is at work. Throws `Conflict` for a stale token. */
+  /** Keeps a lease from expiring while its consumer is at work. Throws `LeaseLost` for a stale token. */
   renew(token: string, nowMs: number): void {
     const lease = { ...assertLease(this.#lease, token), expiresMs: nowMs + this.#limits.leaseMs };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
   }
 
-  /** @param after exclusive; the lease's `from` for the first page. Throws `Conflict` for a stale token. */
+  /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
   flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
     const lease = assertLease(this.#lease, token);
     this.#former ??= formerRows(this.#sql, lease);
@@ -285,14 +282,7 @@ export class ShardEngine {
         writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
         return;
       }
-      for (const { table, error } of failed)
-        this.#sql.exec(
-          "UPDATE log SET aside = ? WHERE t = ? AND first > ? AND last <= ?",
-          error?.message ?? "",
-          this.#tableNumber(table),
-          lease.from,
-          lease.to,
-        );
+      for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
       trimLog(this.#sql, lease.from, lease.to);
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
@@ -366,26 +356,17 @@ export class ShardEngine {
   }
 
   status(): ShardStatus {
-    const lease = this.#lease;
+    const { shard, version } = this.#configured();
     return {
-      shard: this.#configured().shard,
-      configVersion: this.#configured().version,
+      shard,
+      configVersion: version,
       head: this.#head,
       flushed: this.#flushed,
       unflushedDeltas: this.#head - this.#flushed,
       unflushedBytes: this.#logBytes,
       oldestMs: this.#oldestMs,
-      databaseBytes: this.#sql.sizeBytes,
-      lease: lease ? { from: lease.from, to: lease.to, attempt: lease.attempt, expiresMs: lease.expiresMs } : null,
-      lastError: readMeta(this.#sql, "flushError") ?? null,
-      setAside: this.#sql
-        .exec<{ t: number; first: number; last: number; aside: string }>(
-          "SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside",
-        )
-        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", fromSeq: r.first, toSeq: r.last, reason: r.aside })),
-      tables: this.#sql
-        .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
-        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", rows: r.n })),
+      lease: this.#lease ? leaseStatus(this.#lease) : null,
+      ...storedStatus(this.#sql, (t) => this.#numbers.get(t) ?? ""),
     };
   }
 }

@@ -19,8 +19,8 @@ import {
 import { isAlive, newestStamp } from "../merge.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import { unpackEdits } from "./log.ts";
-import { readRows } from "./store.ts";
-import { type StoredRow, unpackRow } from "./stored-row.ts";
+import { readRows, writeRows } from "./store.ts";
+import { packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 
 export interface Lease {
   /** Names this attempt: a consumer that comes late with another token is turned away. */
@@ -53,7 +53,7 @@ interface LogRow {
 }
 
 const staleLease = () =>
-  new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
+  new LakeSyncError("LeaseLost", "This flush lease has expired and another consumer has taken over.");
 
 export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   if (lease?.token !== token) throw staleLease();
@@ -142,6 +142,19 @@ export function rowsPage(
   }
   const page = builder.build();
   return next === undefined ? { page } : { page, next };
+}
+
+/** Gives up a table of a lease: its edits stay in the log with the reason, and rows forget that its versions were handed over. */
+export function setAside(sql: SqlStore, lease: Lease, t: number, reason: string): void {
+  sql.exec("UPDATE log SET aside = ? WHERE t = ? AND first > ? AND first <= ?", reason, t, lease.from, lease.to);
+  const former = [...formerRows(sql, lease)].filter(([key]) => key.startsWith(`${t}:`));
+  const flushed = new Map(former.map(([key, row]) => [key.slice(key.indexOf(":") + 1), row.flushedSeq]));
+  const rows = readRows(sql, t, [...flushed.keys()]).map(({ id, seq, state }) => ({
+    id,
+    seq,
+    state: packRow({ ...unpackRow(seq, state), flushedSeq: flushed.get(id) as number }),
+  }));
+  writeRows(sql, t, rows);
 }
 
 /** Rows as they were when a lease began, for those that changed since: (table number, id) to state. */

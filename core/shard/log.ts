@@ -17,7 +17,7 @@ import {
   type Scalar,
   type Seq,
 } from "../../schemas/index.ts";
-import type { SqlStore } from "../ports/index.ts";
+import type { SqlRow, SqlStore } from "../ports/index.ts";
 import type { Cells } from "./stored-row.ts";
 
 /** One edit that was taken, on its way into the log. */
@@ -124,7 +124,10 @@ export function unpackEdits(
 export function* changesAfter(sql: SqlStore, after: Seq): Generator<ChangeList> {
   let seq: number = after;
   for (;;) {
-    const [row] = sql.exec<ListRow>("SELECT last, body FROM lists WHERE last > ? ORDER BY first LIMIT 1", seq);
+    const [row] = sql.exec<{ last: number; body: string }>(
+      "SELECT last, body FROM lists WHERE last > ? ORDER BY first LIMIT 1",
+      seq,
+    );
     if (!row) break;
     for (const list of JSON.parse(row.body) as StoredList[]) if (list.first + list.ids.length - 1 > seq) yield list;
     seq = row.last;
@@ -144,6 +147,17 @@ export function* changesAfter(sql: SqlStore, after: Seq): Generator<ChangeList> 
   }
 }
 
+/** Seqs of a table's log rows that were set aside: no destination has them. */
+export type Aside = ReadonlyMap<number, readonly { readonly first: number; readonly last: number }[]>;
+
+export const readAside = (sql: SqlStore): Aside =>
+  Map.groupBy(
+    sql.exec<{ t: number; first: number; last: number }>(
+      "SELECT t, first, last FROM log WHERE aside IS NOT NULL ORDER BY first",
+    ),
+    ({ t }) => t,
+  );
+
 /** Change lists cover everything after this seq; a cursor below it has expired (PL8). */
 export function listedAfter(sql: SqlStore, head: number): number {
   const [row] = sql.exec<{ first: number | null }>(
@@ -152,36 +166,52 @@ export function listedAfter(sql: SqlStore, head: number): number {
   return (row?.first ?? head + 1) - 1;
 }
 
-type ListRow = { last: number; body: string };
 /** A change list that outlived its log row; the clocks are kept to know a repeated edit again (PU2). */
 type StoredList = ChangeList & { readonly client: ClientId; readonly hlcs: string };
 
+/** Names one edit of one client in one table. */
+export const editKey = (edit: { readonly hlc: HlcText; readonly rowId: string }): string => edit.hlc + edit.rowId;
+
 /**
- * Which of a client's edits, by clock, were taken before: looked up among what is logged and listed. Only for edits that
- * left no trace in their row's state.
- * @param clocks ascending
+ * Which of a client's edits of a table were taken before: looked up among what is logged and listed, a row at a time, only
+ * where the clocks can be. Only for edits that left no trace in their row's state.
+ * @returns their keys
  */
-export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly HlcText[]): Set<HlcText> {
-  const known = new Set<HlcText>();
-  if (clocks.length === 0) return known;
-  const [low, high] = [clocks[0] as HlcText, clocks.at(-1) as HlcText];
-  for (const row of sql.exec<{ edits: string }>(
-    "SELECT edits FROM log WHERE client = ? AND low <= ? AND high >= ?",
-    client,
-    high,
-    low,
-  ))
-    for (const hlc of unpackHlcs((JSON.parse(row.edits) as StoredEdits).hlcs)) known.add(hlc);
-  for (const row of sql.exec<ListRow>(
-    "SELECT last, body FROM lists WHERE low <= ? AND high >= ? AND instr(clients, ?) > 0",
-    ...[high, low, `,${client},`],
-  ))
-    for (const list of JSON.parse(row.body) as StoredList[])
-      if (list.client === client) for (const hlc of unpackHlcs(list.hlcs)) known.add(hlc);
-  const [trimmed] = sql.exec<{ trimmed: string }>("SELECT trimmed FROM clients WHERE client = ?", client);
-  for (const hlc of clocks) if (trimmed && hlc <= trimmed.trimmed) known.add(hlc);
+export function knownEdits(
+  sql: SqlStore,
+  t: number,
+  client: ClientId,
+  edits: readonly { readonly hlc: HlcText; readonly rowId: string }[],
+): Set<string> {
+  const known = new Set<string>();
+  const clocks = edits.map((e) => e.hlc).sort();
+  const [low, high] = [clocks[0], clocks.at(-1)];
+  if (low === undefined || high === undefined) return known;
+  const wanted = new Set(edits.map(editKey));
+  const among = (ids: readonly string[], hlcs: string) =>
+    unpackHlcs(hlcs).forEach((hlc, k) => {
+      const key = editKey({ hlc, rowId: ids[k] as string });
+      if (wanted.has(key)) known.add(key);
+    });
+  const mayHold = (span: Span) => clocks.some((hlc) => hlc >= span.low && hlc <= span.high);
+  const logged = "SELECT first, low, high FROM log WHERE client = ? AND t = ? AND low <= ? AND high >= ?";
+  for (const { first } of sql.exec<Span>(logged, client, t, high, low).filter(mayHold))
+    for (const row of sql.exec<{ changes: string; edits: string }>(
+      "SELECT changes, edits FROM log WHERE first = ?",
+      first,
+    ))
+      among((JSON.parse(row.changes) as StoredChanges).ids, (JSON.parse(row.edits) as StoredEdits).hlcs);
+  const listed = "SELECT first, low, high FROM lists WHERE low <= ? AND high >= ? AND instr(clients, ?) > 0";
+  for (const { first } of sql.exec<Span>(listed, high, low, `,${client},`).filter(mayHold))
+    for (const row of sql.exec<{ body: string }>("SELECT body FROM lists WHERE first = ?", first))
+      for (const list of JSON.parse(row.body) as StoredList[])
+        if (list.client === client && list.t === t) among(list.ids, list.hlcs);
+  const [forgotten] = sql.exec<{ trimmed: string }>("SELECT trimmed FROM clients WHERE client = ?", client);
+  for (const edit of edits) if (forgotten && edit.hlc <= forgotten.trimmed) known.add(editKey(edit));
   return known;
 }
+
+type Span = { readonly first: number; readonly low: string; readonly high: string };
 
 /**
  * Takes flushed log rows out of the log, keeping their change lists. Rows that were set aside stay, their lists are kept too.
@@ -189,21 +219,6 @@ export function knownClocks(sql: SqlStore, client: ClientId, clocks: readonly Hl
  * @param upTo inclusive
  */
 export function trimLog(sql: SqlStore, from: Seq, upTo: Seq): void {
-  const rows = sql.exec<{
-    first: number;
-    last: number;
-    t: number;
-    client: ClientId;
-    low: string;
-    high: string;
-    at: number;
-    changes: string;
-    edits: string;
-  }>(
-    "SELECT first, last, t, client, low, high, at, changes, edits FROM log WHERE first > ? AND first <= ? ORDER BY first",
-    from,
-    upTo,
-  );
   let group: StoredList[] = [];
   let chars = 0;
   let meta = { clients: new Set<string>(), low: "~", high: "", at: 0 };
@@ -226,12 +241,11 @@ export function trimLog(sql: SqlStore, from: Seq, upTo: Seq): void {
     chars = 0;
     meta = { clients: new Set(), low: "~", high: "", at: 0 };
   };
-  for (const row of rows) {
+  for (const row of logBetween(sql, from, upTo)) {
     const { ids, images = [] } = JSON.parse(row.changes) as StoredChanges;
-    const { hlcs } = JSON.parse(row.edits) as StoredEdits;
-    const size = row.changes.length + hlcs.length;
+    const size = row.changes.length + row.hlcs.length;
     if (chars + size > ENTRY_CHARS) write();
-    group.push({ t: row.t, first: row.first, client: row.client, hlcs, ids, images });
+    group.push({ t: row.t, first: row.first, client: row.client, hlcs: row.hlcs, ids, images });
     chars += size;
     meta.clients.add(row.client);
     if (row.low < meta.low) meta.low = row.low;
@@ -242,17 +256,51 @@ export function trimLog(sql: SqlStore, from: Seq, upTo: Seq): void {
   sql.exec("DELETE FROM log WHERE first > ? AND first <= ? AND aside IS NULL", from, upTo);
 }
 
+interface LoggedRow extends SqlRow {
+  readonly first: number;
+  readonly last: number;
+  readonly t: number;
+  readonly client: ClientId;
+  readonly low: string;
+  readonly high: string;
+  readonly at: number;
+  readonly changes: string;
+  readonly hlcs: string;
+}
+
+/** Log rows a few at a time: all of them may be more than fits in memory. */
+function* logBetween(sql: SqlStore, from: Seq, upTo: Seq): Generator<LoggedRow> {
+  let after: number = from;
+  for (;;) {
+    const rows = sql.exec<LoggedRow>(
+      `SELECT first, last, t, client, low, high, at, changes, edits ->> '$.hlcs' AS hlcs FROM log
+       WHERE first > ? AND first <= ? ORDER BY first LIMIT 32`,
+      after,
+      upTo,
+    );
+    if (rows.length === 0) return;
+    yield* rows;
+    after = (rows.at(-1) as LoggedRow).last;
+  }
+}
+
 /** Drops change lists that are too old or too many; what they knew of each client's clocks shrinks to a watermark. */
 export function dropLists(sql: SqlStore, olderThanMs: number, upToSeq: number): void {
-  for (const row of sql.exec<{ first: number; body: string }>(
-    "SELECT first, body FROM lists WHERE at < ? OR last <= ?",
+  // Without a hole: where the clock stepped back, an older list may bear the later time.
+  const old = sql.exec<{ first: number }>(
+    "SELECT first FROM lists WHERE first <= (SELECT max(first) FROM lists WHERE at < ? OR last <= ?)",
     olderThanMs,
     upToSeq,
-  )) {
-    for (const list of JSON.parse(row.body) as StoredList[]) {
-      const high = unpackHlcs(list.hlcs).reduce((a, b) => (a > b ? a : b));
-      sql.exec("UPDATE clients SET trimmed = max(trimmed, ?) WHERE client = ?", high, list.client);
-    }
-    sql.exec("DELETE FROM lists WHERE first = ?", row.first);
+  );
+  for (const { first } of old) {
+    for (const { body } of sql.exec<{ body: string }>("SELECT body FROM lists WHERE first = ?", first))
+      for (const { client, hlcs } of JSON.parse(body) as StoredList[])
+        sql.exec(
+          `INSERT INTO clients (client, sub, trimmed) VALUES (?, '', ?)
+           ON CONFLICT (client) DO UPDATE SET trimmed = max(trimmed, excluded.trimmed)`,
+          client,
+          unpackHlcs(hlcs).reduce((a, b) => (a > b ? a : b)),
+        );
+    sql.exec("DELETE FROM lists WHERE first = ?", first);
   }
 }

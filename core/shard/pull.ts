@@ -101,7 +101,7 @@ class Page {
     const { config } = context;
     for (const schema of [...config.tables].sort((a, b) => (a.table < b.table ? -1 : 1))) {
       if (input.tables.length > 0 && !input.tables.includes(schema.table)) continue;
-      if (!config.owns[schema.table]) continue;
+      if (!Object.hasOwn(config.owns, schema.table)) continue;
       const names = new Map(schema.columns.map((c) => [String(c.id), c.name]));
       this.#tables.set(schema.table, { schema, access: tableAccess(config.rules, schema, input.claims), names });
     }

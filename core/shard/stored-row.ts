@@ -53,8 +53,16 @@ export function unpackRow(seq: number, text: string): StoredRow {
   return grave ? { state, seq, flushedSeq, grave } : { state, seq, flushedSeq };
 }
 
-/** Seq of the live version that a reader of everything up to `boundary` has; what `flushedSeq` becomes when the row changes. */
-export function flushedVersion(row: StoredRow, boundary: Seq): number {
-  if (row.seq > boundary) return row.flushedSeq;
+/**
+ * Seq of the live version that a reader of everything up to `boundary` has; what `flushedSeq` becomes when the row changes.
+ * @param aside where flushes were given up: nobody has read those versions
+ */
+export function flushedVersion(row: StoredRow, boundary: Seq, aside: readonly Range[] = []): number {
+  if (row.seq > boundary || aside.some(({ first, last }) => row.seq >= first && row.seq <= last)) return row.flushedSeq;
   return row.seq > 0 && isAlive(row.state) ? row.seq : 0;
+}
+
+interface Range {
+  readonly first: number;
+  readonly last: number;
 }

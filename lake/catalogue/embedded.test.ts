@@ -1,8 +1,9 @@
 /** The embedded catalogue over node:sqlite and an object store in memory. */
 import { beforeEach, describe, expect, test } from "vitest";
 import type { CreateTable, TableIdent, TableUpdate } from "../../core/index.ts";
-import { catalogueContract, MemoryLake, NodeSqlStore } from "../../core/testing.ts";
+import { catalogueContract, NodeSqlStore } from "../../core/testing.ts";
 import { type LakeSyncError, type Result, unwrap } from "../../schemas/index.ts";
+import { MemoryStore } from "../store/index.ts";
 import { EmbeddedCatalogue, type FaultPoint } from "./embedded.ts";
 import { icebergTypeOf } from "./errors.ts";
 import { catalogueOf } from "./server.ts";
@@ -11,8 +12,9 @@ let serial = 0;
 const newId = () => `00000000-0000-4000-8000-${String(++serial).padStart(12, "0")}`;
 let nowMs = 1_700_000_000_000;
 const clock = { now: () => ++nowMs };
+const newStore = () => new MemoryStore({ location: "s3://lake", clock });
 
-function open(store = new MemoryLake(), sql = new NodeSqlStore(), fault?: (point: FaultPoint) => Promise<void>) {
+function open(store = newStore(), sql = new NodeSqlStore(), fault?: (point: FaultPoint) => Promise<void>) {
   return new EmbeddedCatalogue({ sql, store, gatewayId: "demo", clock, newId, ...(fault && { fault }) });
 }
 
@@ -27,7 +29,11 @@ const table = (name: string, ...namespace: string[]): TableIdent => ({
 });
 const typeOf = (result: Result<unknown, LakeSyncError>) => (result.ok ? "ok" : icebergTypeOf(result.error));
 const property = (key: string, value = "1"): TableUpdate => ({ action: "set-properties", updates: { [key]: value } });
-const keysOf = (store: MemoryLake, part: string) => store.keys().filter((key) => key.includes(part));
+/** Keys in order, those that hold `part`. */
+const keysOf = async (store: MemoryStore, part = "") =>
+  unwrap(await store.list(""))
+    .objects.map(({ key }) => key)
+    .filter((key) => key.includes(part));
 
 describe("namespaces", () => {
   test("[L1] parents come with children; listing shows one level, page by page", async () => {
@@ -105,11 +111,11 @@ describe("namespaces", () => {
 });
 
 describe("tables", () => {
-  let store: MemoryLake;
+  let store: MemoryStore;
   let sql: NodeSqlStore;
   let catalogue: EmbeddedCatalogue;
   beforeEach(async () => {
-    store = new MemoryLake();
+    store = newStore();
     sql = new NodeSqlStore();
     catalogue = open(store, sql);
     unwrap(await catalogue.createNamespace(["shop"], {}));
@@ -129,7 +135,7 @@ describe("tables", () => {
         new RegExp(`^s3://lake/demo/shop/t-[0-9a-f]{12}/metadata/0000${version}-[0-9a-f-]{36}\\.metadata\\.json$`),
       );
     }
-    expect(store.keys()).toEqual(names.map((name) => name.slice("s3://lake/".length)));
+    expect(await keysOf(store)).toEqual(names.map((name) => name.slice("s3://lake/".length)));
     const last = unwrap(await open(store, sql).loadTable(table("t")));
     expect(last.metadata["metadata-log"]?.map((entry) => entry["metadata-file"])).toEqual(names.slice(0, 3));
   });
@@ -142,8 +148,8 @@ describe("tables", () => {
     expect(second.metadata.location).not.toBe(first.metadata.location);
     await store.put(`${second.metadata.location.slice(10)}/data/1.parquet`, new Uint8Array(1));
     unwrap(await catalogue.dropTable(table("t"), true));
-    expect(keysOf(store, "/t-")).toEqual([first.metadataLocation.slice(10)]);
-    expect(keysOf(store, "/t2-")).toHaveLength(1);
+    expect(await keysOf(store, "/t-")).toEqual([first.metadataLocation.slice(10)]);
+    expect(await keysOf(store, "/t2-")).toHaveLength(1);
   });
 
   test("[L1] a table that a drop left behind is registered again, and commits go on", async () => {
@@ -176,7 +182,7 @@ describe("tables", () => {
 
   test("[L1] a staged table exists only once its commit lands", async () => {
     const staged = unwrap(await catalogue.stageTable(table("t"), definition));
-    expect(store.keys()).toEqual([]);
+    expect(await keysOf(store)).toEqual([]);
     expect(typeOf(await catalogue.loadTable(table("t")))).toBe("NoSuchTableException");
     const updates: TableUpdate[] = [
       { action: "assign-uuid", uuid: staged["table-uuid"] },
@@ -194,7 +200,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.commit([change]))).toBe("CommitFailedException");
   });
 
-  test("[L5] old metadata files go when the table asks for it, and stay otherwise", async () => {
+  test("old metadata files go when the table asks for it, and stay otherwise", async () => {
     const keep = { "write.metadata.previous-versions-max": "2" };
     unwrap(await catalogue.createTable(table("t"), { ...definition, properties: keep }));
     unwrap(
@@ -208,9 +214,35 @@ describe("tables", () => {
         unwrap(await catalogue.commit([{ ident: table(name), requirements: [], updates: [property("k", `${i}`)] }]));
       }
     }
-    expect(keysOf(store, "/t-")).toHaveLength(7);
-    expect(keysOf(store, "/u-").map((key) => key.match(/\/(\d+)-/)?.[1])).toEqual(["00004", "00005", "00006"]);
+    expect(await keysOf(store, "/t-")).toHaveLength(7);
+    expect((await keysOf(store, "/u-")).map((key) => key.match(/\/(\d+)-/)?.[1])).toEqual(["00004", "00005", "00006"]);
     unwrap(await open(store, sql).loadTable(table("u")));
+  });
+
+  test("a registered table whose log names other files takes none of them with it", async () => {
+    unwrap(await catalogue.createTable(table("victim"), definition));
+    const victim = unwrap(await catalogue.loadTable(table("victim")));
+    const here = "s3://lake/demo/x/evil";
+    const asks = { "write.metadata.previous-versions-max": "1", "write.metadata.delete-after-commit.enabled": "true" };
+    const entry = (file: string) => ({ "metadata-file": file, "timestamp-ms": 1 });
+    const round = victim.metadataLocation.replace("s3://lake/", `${here}/metadata/../../../../`);
+    const log = [entry(victim.metadataLocation), entry(round)];
+    const evil = { ...victim.metadata, location: here, properties: asks, "metadata-log": log };
+    await store.put("demo/x/evil/metadata/0.metadata.json", new TextEncoder().encode(JSON.stringify(evil)));
+    unwrap(await catalogue.registerTable(table("evil"), `${here}/metadata/0.metadata.json`, false));
+    const deleted: string[] = [];
+    const watched = Object.assign(Object.create(store), {
+      location: store.location,
+      get: store.get.bind(store),
+      put: store.put.bind(store),
+      delete: async (keys: string[]) => {
+        deleted.push(...keys);
+        return store.delete(keys);
+      },
+    });
+    unwrap(await open(watched, sql).commit([{ ident: table("evil"), requirements: [], updates: [property("k")] }]));
+    expect(deleted).toEqual([]);
+    unwrap(await open(store, sql).loadTable(table("victim")));
   });
 
   test.each([
@@ -237,7 +269,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.registerTable(table("r"), here, false))).toBe("ForbiddenException");
   });
 
-  test("[L5] a location inside another table's is refused: purging one would take the other", async () => {
+  test("a location inside another table's is refused: purging one would take the other", async () => {
     const outer = "s3://lake/demo/files/outer";
     unwrap(await catalogue.createTable(table("outer"), { ...definition, location: `${outer}/` }));
     for (const location of [outer, `${outer}/inner`]) {
@@ -245,9 +277,13 @@ describe("tables", () => {
         "AlreadyExistsException",
       );
     }
+    unwrap(await catalogue.createTable(table("deep"), { ...definition, location: "s3://lake/demo/deep/down/here" }));
+    const around = { ...definition, location: "s3://lake/demo/deep/down" };
+    expect(typeOf(await catalogue.createTable(table("t"), around))).toBe("AlreadyExistsException");
+    unwrap(await catalogue.dropTable(table("deep"), true));
     unwrap(await catalogue.createTable(table("near"), { ...definition, location: `${outer}-2` }));
     unwrap(await catalogue.dropTable(table("outer"), true));
-    expect(store.keys()).toHaveLength(1);
+    expect(await keysOf(store)).toHaveLength(1);
   });
 
   test("[L2] a transaction over two tables lands whole or not at all", async () => {
@@ -273,7 +309,7 @@ describe("faults", () => {
   const killed = new Error("killed");
   /** A catalogue that dies, or does something else first, when it comes to a point. */
   async function at(point: FaultPoint, event: () => Promise<void>) {
-    const store = new MemoryLake();
+    const store = newStore();
     const sql = new NodeSqlStore();
     let armed = false;
     const catalogue = open(store, sql, async (reached) => {
@@ -304,9 +340,9 @@ describe("faults", () => {
     arm();
     await expect(catalogue.commit([change("t", "k")])).rejects.toBe(killed);
     expect(unwrap(await rival.loadTable(table("t")))).toEqual(before);
-    expect(keysOf(store, "/00001-")).toHaveLength(1);
+    expect(await keysOf(store, "/00001-")).toHaveLength(1);
     const [landed] = unwrap(await rival.commit([change("t", "k")]));
-    expect(keysOf(store, "/00001-")).toHaveLength(2);
+    expect(await keysOf(store, "/00001-")).toHaveLength(2);
     expect(unwrap(await rival.loadTable(table("t")))).toEqual(landed);
   });
 
@@ -327,7 +363,7 @@ describe("faults", () => {
     const [landed] = unwrap(await catalogue.commit([change("t", "own")]));
     expect(landed?.metadata.properties).toEqual({ rival: "1", own: "1" });
     expect(landed?.metadataLocation).toMatch(/\/00002-/);
-    expect(keysOf(store, "/t-").map((key) => key.match(/\/(\d+)-/)?.[1])).toEqual(["00000", "00001", "00002"]);
+    expect((await keysOf(store, "/t-")).map((key) => key.match(/\/(\d+)-/)?.[1])).toEqual(["00000", "00001", "00002"]);
   });
 
   test("[L2] overtaken in one table of two: neither pointer moved in between, both land together after", async () => {
@@ -355,7 +391,30 @@ describe("faults", () => {
     });
     created.arm();
     expect(typeOf(await created.catalogue.createTable(table("v"), definition))).toBe("AlreadyExistsException");
-    expect(keysOf(created.store, "/v-")).toHaveLength(1);
+    expect(await keysOf(created.store, "/v-")).toHaveLength(1);
+  });
+
+  test("[L2] the namespace dropped meanwhile: the create finds none, and no table stays behind without one", async () => {
+    const dropped = await at("catalogue: after metadata files, before pointers", async () => {
+      unwrap(await dropped.rival.dropNamespace(["brief"]));
+    });
+    unwrap(await dropped.rival.createNamespace(["brief"], {}));
+    dropped.arm();
+    const made = await dropped.catalogue.createTable(table("t", "brief"), definition);
+    expect(typeOf(made)).toBe("NoSuchNamespaceException");
+    expect(typeOf(await dropped.rival.tableExists(table("t", "brief")))).toBe("NoSuchTableException");
+  });
+
+  test("[L2] a metadata file that is there is never written over, even when ids repeat", async () => {
+    const { store, sql, rival, arm, catalogue } = await at("catalogue: after pointers, before answer", async () => {});
+    arm();
+    const [landed] = unwrap(await catalogue.commit([change("t", "first")]));
+    const same = landed?.metadataLocation.match(/00001-(.{36})/)?.[1] ?? "";
+    sql.exec("UPDATE tables SET version = 0 WHERE name = 't'");
+    const repeating = new EmbeddedCatalogue({ sql, store, gatewayId: "demo", clock, newId: () => same });
+    expect(await repeating.commit([change("t", "second")])).toMatchObject({ ok: false, error: { code: "Conflict" } });
+    expect(unwrap(await open(store, sql).loadTable(table("t"))).metadata.properties).toEqual({ first: "1" });
+    expect(unwrap(await rival.loadTable(table("t")))).toEqual(landed);
   });
 
   test("[L2] a store that refuses the metadata file leaves every pointer where it was", async () => {

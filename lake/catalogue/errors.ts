@@ -45,6 +45,9 @@ export function icebergTypeOf(error: LakeSyncError): IcebergErrorType {
       return "CommitFailedException";
     case "CommitUnknown":
       return "CommitStateUnknownException";
+    case "Internal":
+    case "Corrupt":
+      return "InternalServerError";
     default:
       if (error.status >= 400 && error.status < 500) return "BadRequestException";
       return error.retryable ? "ServiceUnavailableException" : "InternalServerError";

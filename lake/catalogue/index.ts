@@ -1,6 +1,6 @@
 /** The Iceberg catalogue: table metadata, the embedded catalogue, and a client for any other. */
 export type { CommitContext } from "./draft.ts";
-export { EmbeddedCatalogue, type EmbeddedCatalogueOptions, type FaultPoint } from "./embedded.ts";
+export { EmbeddedCatalogue, type EmbeddedCatalogueOptions } from "./embedded.ts";
 export * from "./errors.ts";
 export * from "./json.ts";
 export {

@@ -85,7 +85,7 @@ export class DataFileWriter {
     this.#bytes = 0;
     const path = `${location}/data/${name}-${this.#files.length}-${await digestOf(bytes)}.parquet`;
     unwrap(await store.put(keyOf(store, path), bytes, { contentType: PARQUET_TYPE }));
-    const whole = new Set(this.#fields.filter((field) => field.name === "_row_id").map((field) => field.fieldId));
+    const whole = new Set(this.#fields.filter((field) => field.name === "_id").map((field) => field.fieldId));
     this.#files.push(dataFileOf(path, bytes.length, metrics, whole));
   }
 

@@ -42,7 +42,7 @@ function historyValues(page: HistoryBatch, { shard, table }: FlushBatch, fields:
     _hlc: page.batch.hlcs,
     _client_id: each((at) => clientOf(page.batch, at)),
     _op: each((at) => opOf(page.batch.ops[at] as string) ?? null),
-    _row_id: page.batch.rowIds,
+    _id: page.batch.rowIds,
     _columns: namedColumns(page, table.columns),
   };
   const users = byColumnId(page.batch.columns, table.columns);

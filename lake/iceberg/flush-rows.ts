@@ -49,7 +49,7 @@ export async function stageRows(
 }
 
 function rowValues(page: RowBatch, columns: readonly Column[], fields: readonly LakeField[]): FieldValues[] {
-  const own: Readonly<Record<string, FieldValues>> = { _row_id: page.rowIds, _hlc: page.stamps, _seq: page.seqs };
+  const own: Readonly<Record<string, FieldValues>> = { _id: page.rowIds, _hlc: page.stamps, _seq: page.seqs };
   const users = byColumnId(page.columns, columns);
   return fields.map((field) => (field.columnId === undefined ? own[field.name] : users.get(field.columnId)));
 }

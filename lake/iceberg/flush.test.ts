@@ -13,7 +13,7 @@ const TODOS = tableSchema([
 ]);
 
 const byId = (rows: Record<string, unknown>[]): Record<string, Record<string, unknown>> =>
-  Object.fromEntries(rows.map((row) => [row._row_id, row]));
+  Object.fromEntries(rows.map((row) => [row._id, row]));
 
 test("[F1] inserts, updates, deletes and re-inserts arrive once, in rows and in history", async () => {
   const { deps } = testLake();
@@ -38,7 +38,7 @@ test("[F1] inserts, updates, deletes and re-inserts arrive once, in rows and in 
   expect(rows.c).toMatchObject({ title: "again", done: null, _seq: 9 });
   const history = await readTable(deps, "todos", "changes");
   expect(history.map((row) => row._seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-  expect(history[4]).toMatchObject({ _op: "UPDATE", _row_id: "b", _columns: "2", title: null, done: true });
+  expect(history[4]).toMatchObject({ _op: "UPDATE", _id: "b", _columns: "2", title: null, done: true });
   expect(history[9]).toMatchObject({ _op: "UPDATE", _columns: "1", title: null, _shard: "todos-0" });
   expect(history[5]).toMatchObject({ _op: "DELETE", _columns: "" });
   const first = shard.log[0];

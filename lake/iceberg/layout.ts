@@ -1,9 +1,12 @@
 /**
  * The two Iceberg tables of a synced table (architecture, decision 7).
  *
- *   <table>           _row_id* _hlc* _seq* | the user's columns            one row a live row; _row_id is the identifier
- *   <table>__changes  _seq* _shard* _received* _hlc* _client_id* _op* _row_id* _columns* | the user's columns, nullable
+ *   <table>           _id* _hlc* _seq* | the user's columns            one row a live row; _id is the identifier
+ *   <table>__changes  _seq* _shard* _received* _hlc* _client_id* _op* _id* _columns* | the user's columns, nullable
  *                     one row an edit, append only                                                  (* required)
+ *
+ * The row's id is `_id`, since `_row_id` is a name that Iceberg keeps for itself (spec v3, "Row Lineage"; Spark refuses
+ * a table with such a column).
  *
  * A column is known by LakeSync's column id, kept in the field's `doc` as `lakesync:17`: a foreign catalogue may number
  * fields afresh, names change, the doc stays (L4). `_columns` lists the column ids that an edit names, as `1,4,17`: NULL
@@ -31,7 +34,7 @@ type Bookkeeping = readonly { readonly name: string; readonly type: LakeType; re
 
 const BOOKKEEPING: Readonly<Record<TableKind, Bookkeeping>> = {
   main: [
-    { name: "_row_id", type: "string", doc: "Id of the row" },
+    { name: "_id", type: "string", doc: "Id of the row" },
     { name: "_hlc", type: "long", doc: "Newest stamp in the row: 48 bits of milliseconds, 16 of counter" },
     { name: "_seq", type: "long", doc: "Number that the shard gave to the row's last change" },
   ],
@@ -42,7 +45,7 @@ const BOOKKEEPING: Readonly<Record<TableKind, Bookkeeping>> = {
     { name: "_hlc", type: "long", doc: "When the device made the edit: 48 bits of milliseconds, 16 of counter" },
     { name: "_client_id", type: "string", doc: "Device that made the edit" },
     { name: "_op", type: "string", doc: "INSERT, UPDATE or DELETE" },
-    { name: "_row_id", type: "string", doc: "Id of the row" },
+    { name: "_id", type: "string", doc: "Id of the row" },
     { name: "_columns", type: "string", doc: "Ids of the columns that the edit names, separated by commas" },
   ],
 };
@@ -81,7 +84,7 @@ export function definitionOf(table: TableSchema, kind: TableKind): CreateTable {
       "write.update.mode": "merge-on-read",
       "write.parquet.compression-codec": "zstd",
       // Whole ids as bounds: a common prefix would otherwise make all files look alike to the position lookup.
-      "write.metadata.metrics.column._row_id": "full",
+      "write.metadata.metrics.column._id": "full",
       [SCHEMA_VERSION_PROPERTY]: String(table.version),
     },
   };

@@ -11,7 +11,7 @@
  */
 import type { LakeAdapter } from "../../core/index.ts";
 import { compareCodePoints, LOOKUP_CONCURRENCY, type Scalar } from "../../schemas/index.ts";
-import { openParquet } from "../parquet/index.ts";
+import { openParquet, textOf } from "../parquet/index.ts";
 import { decodeLong, decodeString } from "./bounds.ts";
 import type { DataFile } from "./files.ts";
 import { keyOf } from "./locations.ts";
@@ -58,7 +58,8 @@ async function search(
   const found = new Map<string, number[]>();
   if (old.size === 0) return found;
   const ids = [...old.keys()].sort(compareCodePoints);
-  const candidates = files.filter((file) => mayHold(file, keys, ids, old));
+  const seqs = Float64Array.from(ids, (id) => old.get(id) as number);
+  const candidates = files.filter((file) => mayHold(file, keys, ids, seqs));
   for (let at = 0; at < candidates.length; at += LOOKUP_CONCURRENCY) {
     const few = candidates.slice(at, at + LOOKUP_CONCURRENCY);
     const results = await Promise.all(few.map((file) => searchFile(store, file, keys, ids, old, onFound)));
@@ -70,30 +71,29 @@ async function search(
 }
 
 /** Whether some wanted row lies within the file's bounds, by id and by seq. */
-function mayHold(file: DataFile, keys: KeyFields, ids: readonly string[], old: OldRows): boolean {
+function mayHold(file: DataFile, keys: KeyFields, ids: readonly string[], seqs: Float64Array): boolean {
   const lowId = file.lower_bounds?.get(keys.rowId);
   const highId = file.upper_bounds?.get(keys.rowId);
   const lowSeq = file.lower_bounds?.get(keys.seq);
   const highSeq = file.upper_bounds?.get(keys.seq);
-  const [low, high] = [lowId ? decodeString(lowId) : "", highId ? decodeString(highId) : undefined];
   const from = lowSeq ? Number(decodeLong(lowSeq)) : 0;
   const to = highSeq ? Number(decodeLong(highSeq)) : Number.POSITIVE_INFINITY;
-  for (let at = firstAtLeast(ids, low); at < ids.length; at++) {
-    const id = ids[at] as string;
-    if (high !== undefined && compareCodePoints(id, high) > 0) return false;
-    const seq = old.get(id) as number;
+  const start = lowId ? firstWhere(ids, decodeString(lowId), (order) => order >= 0) : 0;
+  const end = highId ? firstWhere(ids, decodeString(highId), (order) => order > 0) : ids.length;
+  for (let at = start; at < end; at++) {
+    const seq = seqs[at] as number;
     if (seq === 0 || (from <= seq && seq <= to)) return true;
   }
   return false;
 }
 
-/** Index of the first of the sorted ids that is not below `low`. */
-function firstAtLeast(ids: readonly string[], low: string): number {
+/** Index of the first of the sorted ids whose order against `bound` passes; all after it pass too. */
+function firstWhere(ids: readonly string[], bound: string, passes: (order: number) => boolean): number {
   let [from, to] = [0, ids.length];
   while (from < to) {
     const middle = (from + to) >> 1;
-    if (compareCodePoints(ids[middle] as string, low) < 0) from = middle + 1;
-    else to = middle;
+    if (passes(compareCodePoints(ids[middle] as string, bound))) to = middle;
+    else from = middle + 1;
   }
   return from;
 }
@@ -107,20 +107,23 @@ async function searchFile(
   onFound: (rowId: string) => void,
 ): Promise<number[]> {
   const reader = await openParquet(store, keyOf(store, file.file_path), file.file_size_in_bytes);
+  const wantedSeqs = new Set(old.values());
+  const anySeq = wantedSeqs.has(0);
   const positions: number[] = [];
   for (const [group, { start }] of reader.rowGroups.entries()) {
     const bounds = reader.stringBounds(group, keys.rowId);
-    const first = bounds && ids[firstAtLeast(ids, bounds.lower)];
+    const first = bounds && ids[firstWhere(ids, bounds.lower, (order) => order >= 0)];
     if (bounds && (first === undefined || compareCodePoints(first, bounds.upper) > 0)) continue;
-    const [rowIds, seqs] = (await reader.readGroup(group, [
-      { fieldId: keys.rowId, type: "string" },
-      { fieldId: keys.seq, type: "long" },
-    ])) as [Scalar[], Scalar[]];
-    rowIds.forEach((rowId, at) => {
-      const seq = old.get(rowId as string);
+    const [rowIds] = (await reader.readTexts(group, [keys.rowId])) as [unknown[]];
+    const [seqs] = (await reader.readGroup(group, [{ fieldId: keys.seq, type: "long" }])) as [Scalar[]];
+    rowIds.forEach((bytes, at) => {
+      // Most rows of a file are not wanted; their ids need not become strings.
+      if (!anySeq && !wantedSeqs.has(seqs[at] as number)) return;
+      const rowId = textOf(bytes);
+      const seq = old.get(rowId);
       if (seq === undefined || (seq > 0 && seq !== seqs[at])) return;
       positions.push(start + at);
-      onFound(rowId as string);
+      onFound(rowId);
     });
   }
   return positions;

@@ -1,6 +1,7 @@
 /** Parquet: `writeParquet` and `openParquet`. */
 export { initParquet, parquetMemoryBytes } from "./init.ts";
-export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange } from "./read.ts";
+export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange, textOf } from "./read.ts";
 export * from "./types.ts";
 export { compareBytes } from "./vectors.ts";
 export { type ParquetFile, type ParquetTable, writeParquet } from "./write.ts";
+export { useZstd, type ZstdDecompress } from "./zstd.ts";

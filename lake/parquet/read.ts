@@ -3,13 +3,20 @@
  * id, so that a renamed column is still found (L4). Values come back as canonical scalars.
  *
  * hyparquet is told two things: timestamps stay whole microseconds (its own parser makes Dates of them, which drop the
- * last three digits), and ZSTD pages go through fzstd (workerd's own decoder fails on certain sizes, see docs/decisions).
+ * last three digits), and how ZSTD pages are decompressed (zstd.ts).
  */
-import { decompress } from "fzstd";
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead, type SchemaElement } from "hyparquet";
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  type ParquetParsers,
+  parquetMetadataAsync,
+  parquetRead,
+  type SchemaElement,
+} from "hyparquet";
 import type { LakeAdapter } from "../../core/index.ts";
 import { bytesToBase64, invariant, LakeSyncError, type Scalar, unwrap } from "../../schemas/index.ts";
 import type { LakeType } from "./types.ts";
+import { unzstd } from "./zstd.ts";
 
 // A byte order mark is part of the text.
 const utf8 = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
@@ -20,9 +27,9 @@ const parsers = {
   stringFromBytes: (bytes: Uint8Array) => bytes && utf8.decode(bytes),
   jsonFromBytes: (bytes: Uint8Array) => bytes && utf8.decode(bytes),
 };
-const compressors = {
-  ZSTD: (input: Uint8Array, length: number) => decompress(input, new Uint8Array(length)),
-};
+/** Texts stay bytes, for who wants few of many. */
+const rawParsers = { ...parsers, stringFromBytes: (bytes: Uint8Array) => bytes };
+const compressors = { ZSTD: unzstd };
 
 /** Files up to this are fetched in one request: a round trip costs more than the bytes. */
 const WHOLE_FILE_BYTES = 256 * 1024;
@@ -80,9 +87,23 @@ export class ParquetReader {
 
   /** Columns of one row group in the order asked for; a column that the file does not have is nulls. */
   async readGroup(group: number, columns: readonly ReadColumn[]): Promise<Scalar[][]> {
+    const raw = await this.#read(group, columns, parsers);
+    return raw.map((values, at) => values.map((value) => toScalar((columns[at] as ReadColumn).type, value)));
+  }
+
+  /** Like `readGroup` for columns of strings, each value as its UTF-8 bytes: `textOf` makes a string of one. */
+  readTexts(group: number, fieldIds: readonly number[]): Promise<unknown[][]> {
+    return this.#read(
+      group,
+      fieldIds.map((fieldId) => ({ fieldId, type: "string" as const })),
+      rawParsers,
+    );
+  }
+
+  async #read(group: number, columns: readonly ReadColumn[], how: Partial<ParquetParsers>): Promise<unknown[][]> {
     const range = this.rowGroups[group];
     invariant(range, "row group within the file");
-    const raw = new Map<string, unknown[]>();
+    const found = new Map<string, unknown[]>();
     const names = columns.flatMap((column) => this.#names.get(column.fieldId) ?? []);
     if (names.length > 0)
       await parquetRead({
@@ -93,16 +114,16 @@ export class ParquetReader {
         rowEnd: range.start + range.rows,
         utf8: false,
         compressors,
-        parsers,
+        parsers: how,
         onChunk({ columnName, columnData }) {
+          const before = found.get(columnName);
           const data = Array.from(columnData as ArrayLike<unknown>);
-          raw.set(columnName, (raw.get(columnName) ?? []).concat(data));
+          found.set(columnName, before ? before.concat(data) : data);
         },
       });
-    return columns.map(({ fieldId, type }) => {
+    return columns.map(({ fieldId }) => {
       const name = this.#names.get(fieldId);
-      const data = name === undefined ? undefined : raw.get(name);
-      return data ? data.map((value) => toScalar(type, value)) : new Array<Scalar>(range.rows).fill(null);
+      return (name === undefined ? undefined : found.get(name)) ?? new Array(range.rows).fill(null);
     });
   }
 
@@ -154,6 +175,9 @@ function topLevelNames(schema: readonly SchemaElement[]): Map<number, string> {
   }
   return names;
 }
+
+/** A value of `readTexts` as a string. */
+export const textOf = (value: unknown): string => (value instanceof Uint8Array ? utf8.decode(value) : String(value));
 
 function toScalar(type: LakeType, value: unknown): Scalar {
   if (value === null || value === undefined) return null;

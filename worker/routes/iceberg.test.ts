@@ -1,10 +1,11 @@
 /** The REST protocol in process: the Hono app over the embedded catalogue, and our own client against it. */
 import { Hono } from "hono";
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { catalogueContract, MemoryLake, NodeSqlStore } from "../../core/testing.ts";
+import { catalogueContract, NodeSqlStore } from "../../core/testing.ts";
 import {
   type CatalogueServer,
   EmbeddedCatalogue,
+  MemoryStore,
   parseJson,
   type RestAuth,
   RestCatalogue,
@@ -20,7 +21,7 @@ const clock = { now: () => ++nowMs };
 
 /** Tokens of these tests are "gateway.role.signature". */
 function serve(wrap: (catalogue: CatalogueServer) => CatalogueServer = (catalogue) => catalogue) {
-  const store = new MemoryLake();
+  const store = new MemoryStore({ location: "s3://lake", clock });
   const catalogues = new Map<string, CatalogueServer>();
   const routes = icebergRoutes({
     requireGateway(c) {
@@ -265,7 +266,7 @@ describe("the protocol", () => {
     const commit = await breaking.call("POST", `${at}/shop/tables/t`, { requirements: [], updates: [] });
     expect(commit.body.error).toMatchObject({ code: 500, type: "CommitStateUnknownException" });
     const list = await breaking.call("GET", `${at}/shop/tables`);
-    expect(list.body.error).toMatchObject({ code: 500 });
+    expect(list.body.error).toMatchObject({ code: 500, type: "InternalServerError" });
     expect(commit.text + list.text).not.toContain("secret");
   });
 

@@ -37,7 +37,7 @@ import {
 } from "./iceberg-bodies.ts";
 import { oauthTokens } from "./iceberg-oauth.ts";
 
-export interface IcebergCaller {
+interface IcebergCaller {
   readonly gatewayId: string;
   readonly role: string;
 }
@@ -47,6 +47,8 @@ export interface IcebergRoutesOptions {
   requireGateway(c: Context): IcebergCaller | Promise<IcebergCaller>;
   /** The catalogue of a verified gateway. */
   catalogueFor(gatewayId: string, c: Context): CatalogueServer;
+  /** Told of failures that are no LakeSyncError, which the caller sees none of. */
+  readonly report?: (error: Error, c: Context) => void;
   /** Configuration that clients take unless they have their own, such as `s3.endpoint`. */
   readonly defaults?: Readonly<Record<string, string>>;
   /** Table configuration for one answer, such as credentials to read its files with. */
@@ -95,7 +97,10 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
   };
   const config = async (c: Context) => (await options.tableConfig?.(c.req.param("prefix") ?? "", c)) ?? {};
 
-  app.onError((error) => errorResponse(error));
+  app.onError((error, c) => {
+    if (!isLakeSyncError(error)) options.report?.(error, c);
+    return errorResponse(error);
+  });
   app.post("/v1/oauth/tokens", oauthTokens);
 
   app.get("/v1/config", async (c) => {

@@ -1,9 +1,9 @@
 /** The gateway under test, in workerd: every request goes through the Worker's own door. */
-import { env, exports } from "cloudflare:workers";
+import { env, SELF } from "cloudflare:test";
 import { SignJWT } from "jose";
 import type { Env } from "../../durable-objects/index.ts";
 
-const secret = new TextEncoder().encode((env as Env).JWT_SECRET);
+const secret = new TextEncoder().encode((env as unknown as Env).JWT_SECRET);
 let count = 0;
 
 export type Json = Record<string, unknown>;
@@ -45,7 +45,7 @@ export class TestGateway {
     const init: RequestInit = { method, headers: { "content-type": "application/json", ...authorization, ...headers } };
     if (body !== undefined)
       init.body = body instanceof Uint8Array || typeof body === "string" ? body : JSON.stringify(body);
-    const response = await exports.default.fetch(new Request(`http://gateway/v1/${this.id}${path}`, init));
+    const response = await SELF.fetch(new Request(`http://gateway/v1/${this.id}${path}`, init));
     const text = await response.text();
     const json = response.headers.get("content-type")?.startsWith("application/json");
     return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };

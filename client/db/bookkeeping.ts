@@ -1,0 +1,45 @@
+/**
+ * LakeSync's own tables on the device:
+ *
+ *   lakesync_meta      key, value: format, client id, clock, offset, cursors, identity of the file
+ *   lakesync_tables    the synced tables and their columns, by number
+ *   lakesync_outbox    every local edit that the gateway has not acknowledged, in the order of its stamps
+ *   lakesync_rejected  edits that the gateway refused, until the app dismisses them (C6)
+ *   lakesync_seen      rows that a resync under way has brought so far (sync/sweep.ts)
+ *   lakesync_rows_T    for each row of T what the gateway is known to hold:
+ *                        ins, del   stamps of its newest insert and delete
+ *                        cells      JSON { column: stamp } where it is not `ins`, and for cells that were set to NULL;
+ *                                   a column that is not there has the stamp `ins`, or none when its value is NULL
+ *                        base       JSON { column: value } of the surviving cells, where table T shows something else:
+ *                                   the row is dead, or was rebased while local edits wait
+ *
+ * What an app sees in T is this known row with its waiting edits on top. Edits in the outbox keep in `old` what they
+ * replaced, so that an unacknowledged row costs its writer one entry in one table, and nothing else.
+ */
+
+export const FORMAT = 1;
+
+export const BOOKKEEPING_SQL = `
+  CREATE TABLE IF NOT EXISTS lakesync_meta (key TEXT PRIMARY KEY NOT NULL, value TEXT) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS lakesync_tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL, columns TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS lakesync_outbox (hlc INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL, cells TEXT, old TEXT);
+  CREATE TABLE IF NOT EXISTS lakesync_seen (tbl INTEGER, row_id TEXT, PRIMARY KEY (tbl, row_id)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS lakesync_rejected (
+    id INTEGER PRIMARY KEY, hlc TEXT NOT NULL, tbl TEXT NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL,
+    cells TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_ms INTEGER NOT NULL);
+`;
+
+/** Text of an outbox stamp. */
+export const HLC_TEXT_SQL = "printf('%016x', hlc)";
+
+export type MetaKey =
+  | "format"
+  | "client_id"
+  /** Greatest stamp that was acknowledged or received. */
+  | "hlc"
+  /** Gateway's clock minus ours, ms. */
+  | "offset"
+  | "cursor"
+  /** "1" while a resync is under way. */
+  | "sweep"
+  | "identity";

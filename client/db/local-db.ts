@@ -1,0 +1,296 @@
+/**
+ * The app's database on this device: SQLite with synced tables in it. Reads and writes go through one connection, one
+ * transaction at a time, in the order of asking.
+ *
+ * A write to a synced table and its outbox entry are one transaction, whoever writes and however (C1, C8): triggers do
+ * it. Listeners hear of a commit after it is durable, once, with the tables that it touched (C5).
+ */
+import { type ClientId, HLC_ZERO, type HlcText, LakeSyncError } from "../../schemas/index.ts";
+import { type LiveOptions, live } from "../live/live.ts";
+import { defaultPlatform, type Platform, randomName } from "../platform.ts";
+import { BOOKKEEPING_SQL, FORMAT, type MetaKey } from "./bookkeeping.ts";
+import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
+import { Mutex } from "./mutex.ts";
+import type { DeviceColumn, DeviceTable, SchemaSpec } from "./schema.ts";
+import { TableRegistry } from "./tables.ts";
+
+export interface LocalDBOptions {
+  /** Names the database within this origin or folder. */
+  readonly name: string;
+  /** Default `auto`: the best that is proved to work here; in Node a file. */
+  readonly backend?: Backend;
+  /** Node: path of the file; left out, `<name>.sqlite` in the working directory. */
+  readonly path?: string;
+  /** Synced tables with typed columns. Tables that are not declared are made when they are first met, without types. */
+  readonly schema?: SchemaSpec;
+  readonly platform?: Platform;
+}
+
+export type Row = Record<string, SqlValue>;
+
+/** What both a database and an open transaction do. */
+export interface Queryable {
+  /** Runs one statement. @returns rows that it inserted, updated or deleted */
+  exec(sql: string, params?: readonly SqlParam[]): Promise<{ readonly changes: number }>;
+  /** Rows of a query, as objects by column name. */
+  query<T = Row>(sql: string, params?: readonly SqlParam[]): Promise<T[]>;
+}
+
+export interface Commit {
+  readonly tables: ReadonlySet<string>;
+  readonly origin: "local" | "remote";
+}
+
+const CONTROL = /^\s*(?:begin|commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
+
+export class Transaction implements Queryable {
+  readonly #driver: Driver;
+  readonly tables: TableRegistry;
+  readonly #writes: Set<string>;
+
+  /** @internal */
+  constructor(driver: Driver, tables: TableRegistry, writes: Set<string>) {
+    this.#driver = driver;
+    this.tables = tables;
+    this.#writes = writes;
+  }
+
+  async exec(sql: string, params?: readonly SqlParam[]): Promise<{ readonly changes: number }> {
+    return { changes: (await this.run(sql, params)).changes };
+  }
+
+  async query<T = Row>(sql: string, params?: readonly SqlParam[]): Promise<T[]> {
+    return toObjects<T>(await this.run(sql, params));
+  }
+
+  /** Rows as arrays. */
+  async run(sql: string, params?: readonly SqlParam[]): Promise<ResultSet> {
+    if (CONTROL.test(sql))
+      throw new LakeSyncError("BadRequest", "Use db.transaction() instead of BEGIN, COMMIT and ROLLBACK.");
+    return this.note(await this.#driver.execute(sql, params));
+  }
+
+  /** Runs one statement for each list of parameters. */
+  async runMany(sql: string, paramLists: readonly (readonly SqlParam[])[]): Promise<void> {
+    if (paramLists.length > 0) this.note(await this.#driver.executeMany(sql, paramLists));
+  }
+
+  /** Makes sure that a synced table with these columns is there. */
+  async ensureTable(name: string, columns: readonly DeviceColumn[], declared = false): Promise<DeviceTable> {
+    return this.tables.ensure(this.#driver, name, columns, declared);
+  }
+
+  async setMeta(key: MetaKey, value: string): Promise<void> {
+    await this.#driver.execute("INSERT OR REPLACE INTO lakesync_meta (key, value) VALUES (?, ?)", [key, value]);
+  }
+
+  async getMeta(key: MetaKey): Promise<string | undefined> {
+    const { rows } = await this.#driver.execute("SELECT value FROM lakesync_meta WHERE key = ?", [key]);
+    return rows[0]?.[0] as string | undefined;
+  }
+
+  private note(result: ResultSet): ResultSet {
+    for (const table of result.writes) this.#writes.add(table);
+    return result;
+  }
+}
+
+export class LocalDB implements Queryable {
+  readonly name: string;
+  readonly platform: Platform;
+  readonly #driver: Driver;
+  readonly #mutex = new Mutex();
+  readonly #tables: TableRegistry;
+  readonly #listeners = new Set<(commit: Commit) => void>();
+  #clientId: ClientId;
+  #closed = false;
+
+  private constructor(name: string, platform: Platform, driver: Driver, tables: TableRegistry, clientId: ClientId) {
+    this.name = name;
+    this.platform = platform;
+    this.#driver = driver;
+    this.#tables = tables;
+    this.#clientId = clientId;
+  }
+
+  /**
+   * Opens or creates a database.
+   * @throws LakeSyncError `StorageUnavailable` when it cannot be opened or another process has it; `BadConfig` when the
+   *   schema does not fit what is there, or the database comes from a newer version
+   */
+  static async open(options: LocalDBOptions): Promise<LocalDB> {
+    const platform = options.platform ?? defaultPlatform();
+    const { name, backend = "auto", path } = options;
+    const driver = await platform.openDriver({ name, backend, clock: platform.clock, ...(path ? { path } : {}) });
+    try {
+      await driver.script(BOOKKEEPING_SQL);
+      const tables = await TableRegistry.load(driver);
+      const clientId = await prepare(driver, platform);
+      const db = new LocalDB(name, platform, driver, tables, clientId);
+      if (options.schema) await db.declare(options.schema);
+      return db;
+    } catch (error) {
+      await driver.close();
+      throw error;
+    }
+  }
+
+  /** This database's name among the devices; random, and another in a copy (C3). */
+  get clientId(): ClientId {
+    return this.#clientId;
+  }
+
+  get backend(): Driver["backend"] {
+    return this.#driver.backend;
+  }
+
+  /** Synced tables of this device by name. */
+  get tables(): ReadonlyMap<string, DeviceTable> {
+    return this.#tables.byName;
+  }
+
+  async exec(sql: string, params?: readonly SqlParam[]): Promise<{ readonly changes: number }> {
+    return this.#once((tx) => tx.exec(sql, params));
+  }
+
+  async query<T = Row>(sql: string, params?: readonly SqlParam[]): Promise<T[]> {
+    return this.#once((tx) => tx.query<T>(sql, params));
+  }
+
+  /**
+   * Runs `body` in one transaction: all of its writes become durable together, or none when it throws. Inside, use only
+   * the transaction that it is given: the database itself waits until the transaction is over.
+   */
+  transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#atomic("local", body);
+  }
+
+  /** Makes synced tables, or adds columns to those that are there. @throws LakeSyncError `BadConfig` */
+  async declare(schema: SchemaSpec): Promise<void> {
+    await this.#tables.declare(this, schema);
+  }
+
+  /** Tables that a statement reads and writes, views and triggers looked through. */
+  tablesOf(sql: string): Promise<TableUse> {
+    return this.#mutex.run(() => this.#open().tablesOf(sql));
+  }
+
+  /**
+   * Gives the rows of a query now, and again after each commit that touches its tables (C5).
+   * @returns a function that ends it
+   */
+  live<T = Row>(
+    sql: string,
+    params: readonly SqlParam[],
+    onRows: (rows: T[]) => void,
+    options?: LiveOptions,
+  ): () => void {
+    return live(this, sql, params, onRows, options);
+  }
+
+  /** Calls `listener` after each commit that changed something. @returns a function that ends it */
+  onCommit(listener: (commit: Commit) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    await this.#mutex.run(async () => {
+      this.#closed = true;
+      await this.#driver.close();
+    });
+  }
+
+  /** @internal A transaction whose writes are the gateway's: no outbox entries. */
+  applyRemote<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#atomic("remote", async (tx) => {
+      await tx.run("SELECT lakesync_apply(1)");
+      try {
+        return await body(tx);
+      } finally {
+        await tx.run("SELECT lakesync_apply(0)");
+      }
+    });
+  }
+
+  /** @internal Another name for this database: the old one belongs to another user. */
+  async renewClientId(): Promise<void> {
+    const clientId = randomName(this.platform.random) as ClientId;
+    await this.transaction((tx) => tx.setMeta("client_id", clientId));
+    this.#clientId = clientId;
+  }
+
+  #open(): Driver {
+    if (this.#closed) throw new LakeSyncError("Closed", `The database ${this.name} is closed.`);
+    return this.#driver;
+  }
+
+  /** One statement is its own transaction. */
+  #once<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#mutex.run(async () => {
+      const writes = new Set<string>();
+      const result = await body(new Transaction(this.#open(), this.#tables, writes));
+      this.#committed(writes, "local");
+      return result;
+    });
+  }
+
+  #atomic<T>(origin: Commit["origin"], body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#mutex.run(async () => {
+      const driver = this.#open();
+      const writes = new Set<string>();
+      await driver.execute("BEGIN IMMEDIATE");
+      let result: T;
+      try {
+        result = await body(new Transaction(driver, this.#tables, writes));
+        await driver.execute("COMMIT");
+      } catch (error) {
+        // Some errors (a full disk) have rolled back already.
+        await driver.execute("ROLLBACK").catch(() => undefined);
+        await this.#tables.reload(driver);
+        throw error;
+      }
+      this.#committed(writes, origin);
+      return result;
+    });
+  }
+
+  #committed(tables: ReadonlySet<string>, origin: Commit["origin"]): void {
+    if (tables.size === 0) return;
+    for (const listener of this.#listeners) listener({ tables, origin });
+  }
+}
+
+/** Checks the format, names the device and sets its clock past everything it ever gave out (H1). */
+async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
+  const { rows } = await driver.execute("SELECT key, value FROM lakesync_meta");
+  const meta = new Map(rows as readonly [string, string][]);
+  if (Number(meta.get("format") ?? FORMAT) > FORMAT)
+    throw new LakeSyncError("BadConfig", "The database was written by a newer version of LakeSync; update this app.");
+  const copied = meta.get("identity") !== driver.identity;
+  const clientId = copied ? randomName(platform.random) : (meta.get("client_id") as string);
+  if (copied) {
+    const values = JSON.stringify(
+      Object.entries({ format: String(FORMAT), client_id: clientId, identity: driver.identity }),
+    );
+    await driver.execute(
+      "INSERT OR REPLACE INTO lakesync_meta (key, value) SELECT value ->> 0, value ->> 1 FROM json_each(?)",
+      [values],
+    );
+  }
+  const newest = await driver.execute(
+    "SELECT max(h) FROM (SELECT printf('%016x', max(hlc)) AS h FROM lakesync_outbox UNION ALL SELECT max(hlc) FROM lakesync_rejected)",
+  );
+  const stamps = [meta.get("hlc") ?? HLC_ZERO, (newest.rows[0]?.[0] ?? HLC_ZERO) as string];
+  const last = stamps.sort().at(-1) as HlcText;
+  await driver.execute("SELECT lakesync_clock(?, ?)", [last, Number(meta.get("offset") ?? 0)]);
+  return clientId as ClientId;
+}
+
+function toObjects<T>({ columns, rows }: ResultSet): T[] {
+  return rows.map((row) => {
+    const object: Row = {};
+    for (let at = 0; at < columns.length; at++) object[columns[at] as string] = row[at] as SqlValue;
+    return object as T;
+  });
+}

@@ -1,0 +1,226 @@
+/**
+ * One round of sync: everything in the outbox is pushed, oldest first; then pages are pulled until there is no more. What
+ * a page or an answer says, and the cursor or outbox entry that it settles, change in one transaction.
+ *
+ *   push  a batch is one request; refused edits go to lakesync_rejected, the rest is acknowledged, nothing stays behind
+ *   pull  pages are merged; those of a pull from nothing replace what is there, row by row (sweep.ts, PL5, PL8)
+ */
+import { ERRORS, type HlcText, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
+import type { LocalDB } from "../db/local-db.ts";
+import type { Page, PushAnswer, Transport } from "../transport/port.ts";
+import { applyBatch, settle } from "./apply.ts";
+import { learnOffset, receive, restamp } from "./device-clock.ts";
+import { type OutboxEntry, readOutbox, toBatches } from "./outbox.ts";
+import { recordRejections, type Verdict } from "./rejections.ts";
+import { Sweep } from "./sweep.ts";
+
+export interface RoundOptions {
+  /** Deltas in one push. */
+  readonly batchDeltas: number;
+  /** Bytes of cells in one push, about. */
+  readonly batchBytes: number;
+  /** Bytes of one page that the gateway is asked for. */
+  readonly pageBytes: number;
+  readonly tables: readonly string[];
+  /** An answer that takes longer is lost. Milliseconds. */
+  readonly requestMs: number;
+}
+
+export interface RoundEvents {
+  /** Something was acknowledged, refused or applied: the round is alive. */
+  progress(step: { readonly pushed: number; readonly pulled: number; readonly rejected: number }): void;
+}
+
+/** Codes of a whole answer that some delta in it may be the cause of: the batch is halved until it is found. */
+const BLAMED_ON_A_DELTA = new Set(["BadRequest", "TooLarge", "BadIdentifier"]);
+
+export class Round {
+  readonly #db: LocalDB;
+  readonly #transport: Transport;
+  readonly #options: RoundOptions;
+  readonly #events: RoundEvents;
+  readonly #signal: AbortSignal;
+  #batchDeltas: number;
+  #restamped = false;
+  #renamed = false;
+
+  constructor(db: LocalDB, transport: Transport, options: RoundOptions, events: RoundEvents, signal: AbortSignal) {
+    this.#db = db;
+    this.#transport = transport;
+    this.#options = options;
+    this.#events = events;
+    this.#signal = signal;
+    this.#batchDeltas = options.batchDeltas;
+  }
+
+  /** @throws LakeSyncError whatever ended the round early; nothing is lost by it */
+  async run(): Promise<void> {
+    do {
+      while (await this.#pushBatch());
+    } while (await this.#pullPage());
+  }
+
+  /** @returns whether there may be more to push */
+  async #pushBatch(): Promise<boolean> {
+    const db = this.#db;
+    const entries = await readOutbox(db, this.#batchDeltas, this.#options.batchBytes);
+    if (entries.length === 0) return false;
+    const faulty = entries.filter((e) => e.fault);
+    if (faulty.length > 0) {
+      await this.#refuse(faulty.map((entry) => ({ entry, ...(entry.fault as NonNullable<OutboxEntry["fault"]>) })));
+      return true;
+    }
+    let timed: Timed<PushAnswer>;
+    try {
+      const { clientId } = db;
+      timed = await this.#ask((signal) =>
+        this.#transport.push({ clientId, batches: toBatches(entries, clientId) }, signal),
+      );
+    } catch (error) {
+      await this.#pushFailed(error, entries);
+      return true;
+    }
+    this.#batchDeltas = Math.min(this.#options.batchDeltas, this.#batchDeltas * 2);
+    await this.#answered(entries, timed);
+    return true;
+  }
+
+  /** What can be done about a refused request, is; otherwise the round ends here. */
+  async #pushFailed(error: unknown, entries: readonly OutboxEntry[]): Promise<void> {
+    if (!isLakeSyncError(error)) throw error;
+    if (error.code === "ClientIdTaken") return this.#rename(error);
+    if (!BLAMED_ON_A_DELTA.has(error.code)) throw error;
+    if (entries.length === 1) {
+      const entry = entries[0] as OutboxEntry;
+      return this.#refuse([{ entry, code: error.code, message: error.message }]);
+    }
+    this.#batchDeltas = Math.max(1, Math.floor(entries.length / 2));
+  }
+
+  /** The client id is another user's: someone else signed in on this device (S6). Once a round, or it is something else. */
+  async #rename(error: LakeSyncError): Promise<void> {
+    if (this.#renamed) throw error;
+    this.#renamed = true;
+    await this.#db.renewClientId();
+  }
+
+  async #answered(entries: readonly OutboxEntry[], { answer, midMs }: Timed<PushAnswer>): Promise<void> {
+    const refusals = new Map(answer.rejected.map((r) => [r.hlc, r]));
+    const accepted: OutboxEntry[] = [];
+    const refused: Verdict[] = [];
+    let drifted = false;
+    let kept = 0;
+    for (const entry of entries) {
+      const refusal = refusals.get(entry.hlc);
+      if (!refusal) accepted.push(entry);
+      else if (refusal.code === "ClockDrift") drifted = true;
+      else if (ERRORS[refusal.code].retry) kept++;
+      else refused.push({ entry, code: refusal.code, message: refusal.message });
+    }
+    const { platform, clientId } = this.#db;
+    await this.#db.applyRemote(async (tx) => {
+      await learnOffset(tx, answer.serverHlc, midMs);
+      const applier = { tx, clientId };
+      await settle(
+        applier,
+        accepted,
+        refused.map((v) => v.entry),
+      );
+      await recordRejections(tx, refused, platform.clock.now());
+      const known = [...accepted, ...refused.map((v) => v.entry)].map((e) => e.hlc);
+      await receive(tx, [...known, answer.serverHlc]);
+      if (drifted) await restamp(tx);
+    });
+    this.#events.progress({ pushed: accepted.length, pulled: 0, rejected: refused.length });
+    const settled = accepted.length + refused.length;
+    if (drifted && this.#restamped && settled === 0)
+      throw new LakeSyncError("ClockDrift", "The gateway refuses this device's clock even after it was set.");
+    this.#restamped = drifted;
+    if (kept > 0 && settled === 0)
+      throw new LakeSyncError("Unavailable", "The gateway asks to push these edits later.");
+  }
+
+  async #refuse(verdicts: readonly Verdict[]): Promise<void> {
+    const { platform, clientId } = this.#db;
+    const entries = verdicts.map((v) => v.entry);
+    await this.#db.applyRemote(async (tx) => {
+      await settle({ tx, clientId }, [], entries);
+      await recordRejections(tx, verdicts, platform.clock.now());
+      await receive(
+        tx,
+        entries.map((e) => e.hlc),
+      );
+    });
+    this.#events.progress({ pushed: 0, pulled: 0, rejected: verdicts.length });
+  }
+
+  /** @returns whether there is more to pull */
+  async #pullPage(): Promise<boolean> {
+    const db = this.#db;
+    const cursor = (await db.transaction((tx) => tx.getMeta("cursor"))) ?? "";
+    const { clientId } = db;
+    const { tables, pageBytes: maxBytes } = this.#options;
+    let timed: Timed<Page>;
+    try {
+      timed = await this.#ask((signal) => this.#transport.pull({ clientId, cursor, tables, maxBytes }, signal));
+    } catch (error) {
+      if (!isLakeSyncError(error)) throw error;
+      if (error.code === "ClientIdTaken") await this.#rename(error);
+      else if (cursor !== "" && (error.code === "CursorExpired" || error.code === "BadCursor"))
+        await db.transaction((tx) => tx.setMeta("cursor", ""));
+      else throw error;
+      return true;
+    }
+    const { answer: page, midMs } = timed;
+    await db.applyRemote(async (tx) => {
+      await learnOffset(tx, page.serverHlc, midMs);
+      const sweep = page.resync || cursor === "" ? await Sweep.begin(tx) : await Sweep.resume(tx);
+      const applier = { tx, clientId, ...(sweep ? { sweep } : {}) };
+      for (const batch of page.batches) await applyBatch(applier, batch);
+      if (sweep && !page.hasMore) await sweep.finish(applier);
+      const newest = page.batches.map((batch) => maxHlc(batch.hlcs));
+      await receive(tx, [...newest, page.serverHlc]);
+      await tx.setMeta("cursor", page.cursor);
+    });
+    const pulled = page.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
+    this.#events.progress({ pushed: 0, pulled, rejected: 0 });
+    return page.hasMore;
+  }
+
+  /** A request that is bounded in time whatever the transport does (C9), and the moment halfway through it. */
+  async #ask<T>(request: (signal: AbortSignal) => Promise<T>): Promise<Timed<T>> {
+    const { clock, timers } = this.#db.platform;
+    const abort = new AbortController();
+    const started = clock.now();
+    let timer: unknown;
+    const cut = new Promise<never>((_, reject) => {
+      const stop = (code: "Timeout" | "Closed", message: string) => () => {
+        reject(new LakeSyncError(code, message));
+        abort.abort();
+      };
+      timer = timers.set(stop("Timeout", "The gateway did not answer in time."), this.#options.requestMs);
+      const closed = stop("Closed", "The sync was stopped.");
+      if (this.#signal.aborted) closed();
+      else this.#signal.addEventListener("abort", closed, { signal: abort.signal });
+    });
+    try {
+      const answer = await Promise.race([request(abort.signal), cut]);
+      return { answer, midMs: (started + clock.now()) / 2 };
+    } finally {
+      timers.clear(timer);
+      abort.abort();
+    }
+  }
+}
+
+interface Timed<T> {
+  readonly answer: T;
+  /** Our wall clock halfway between question and answer. */
+  readonly midMs: number;
+}
+
+function maxHlc(hlcs: readonly HlcText[]): HlcText {
+  let max = "" as HlcText;
+  for (const hlc of hlcs) if (hlc > max) max = hlc;
+  return max;
+}

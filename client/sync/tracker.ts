@@ -1,0 +1,173 @@
+/**
+ * Writes to synced tables by name and row id, values checked and brought into canonical form. What it runs is plain SQL;
+ * triggers write the outbox, so that this and SQL of the app's own are one road (C1, C8).
+ */
+import { isRowId, LakeSyncError, type Scalar } from "../../schemas/index.ts";
+import type { SqlValue } from "../db/driver.ts";
+import type { LocalDB, Transaction } from "../db/local-db.ts";
+import { type DeviceColumn, type DeviceTable, quote } from "../db/schema.ts";
+import { parseInput, toStored } from "../db/values.ts";
+
+export type Values = Readonly<Record<string, unknown>>;
+
+/** Rows bound to one statement at a time; bounds what is held in memory. */
+const CHUNK_ROWS = 2000;
+
+/** The writes of one transaction. */
+export class TransactionTracker {
+  readonly #tx: Transaction;
+
+  /** @param tx an open transaction of the database */
+  constructor(tx: Transaction) {
+    this.#tx = tx;
+  }
+
+  /**
+   * Inserts a row. Columns that are not named are NULL or have their default.
+   * @throws LakeSyncError `Conflict` when the row is there, `UnknownColumn`, `WrongType`, `NotNull`, `BadRowId`
+   */
+  async insert(table: string, rowId: string, values: Values): Promise<void> {
+    await this.insertMany(table, [[rowId, values]]);
+  }
+
+  /** Inserts many rows, as pairs of row id and values: an array, a Map, `Object.entries()`. */
+  async insertMany(table: string, rows: Iterable<readonly [rowId: string, values: Values]>): Promise<void> {
+    let shape: Shape | undefined;
+    let chunk: SqlValue[][] = [];
+    const flush = async () => {
+      if (shape && chunk.length > 0) await this.#tx.runMany(shape.sql, chunk);
+      chunk = [];
+    };
+    for (const [rowId, values] of rows) {
+      checkRowId(rowId);
+      const names = Object.keys(values);
+      if (!shape || chunk.length >= CHUNK_ROWS || !shape.fits(names)) {
+        await flush();
+        if (!shape?.fits(names)) shape = insertShape(await this.#table(table, values), names);
+      }
+      chunk.push(shape.bind(rowId, values));
+    }
+    await flush();
+  }
+
+  /**
+   * Sets some columns of a row. Columns that keep their value are no edit.
+   * @returns whether there is such a row
+   */
+  async update(table: string, rowId: string, values: Values): Promise<boolean> {
+    checkRowId(rowId);
+    const names = Object.keys(values);
+    if (names.length === 0) return true;
+    const held = await this.#table(table, values);
+    const bound = names.map((name) => bindValue(held, columnOf(held, name), values[name]));
+    const sets = names.map((name) => `${quote(name)} = ?`).join(", ");
+    const sql = `UPDATE ${quote(table)} SET ${sets} WHERE ${quote(held.key)} = ?`;
+    return (await this.#tx.run(sql, [...bound, rowId])).changes > 0;
+  }
+
+  /** Deletes a row. @returns whether there was one */
+  async delete(table: string, rowId: string): Promise<boolean> {
+    const { key } = this.#tx.tables.get(table);
+    const { changes } = await this.#tx.run(`DELETE FROM ${quote(table)} WHERE ${quote(key)} = ?`, [rowId]);
+    return changes > 0;
+  }
+
+  /** The table, with columns for these values where nobody declared any. */
+  async #table(name: string, values: Values): Promise<DeviceTable> {
+    const held = this.#tx.tables.byName.get(name);
+    const missing = Object.keys(values).filter((column) => !held?.columns.some((c) => c.name === column));
+    if (held && missing.length === 0) return held;
+    if (held?.columns.some((c) => c.type !== "any" && c.type !== "boolean"))
+      throw new LakeSyncError(
+        "UnknownColumn",
+        `Table ${name} has no column ${missing.join(", ")}; add it to the app's schema.`,
+        { table: name, column: missing[0] as string },
+      );
+    const columns = missing.map((column): DeviceColumn => {
+      const type = typeof values[column] === "boolean" ? "boolean" : "any";
+      return { name: column, type, nullable: true };
+    });
+    return this.#tx.ensureTable(name, columns);
+  }
+}
+
+/** Each call is one transaction; `transaction` makes many of them one. */
+export class SyncTracker {
+  readonly #db: LocalDB;
+
+  constructor(db: LocalDB) {
+    this.#db = db;
+  }
+
+  /** See `TransactionTracker.insert`. */
+  insert(table: string, rowId: string, values: Values): Promise<void> {
+    return this.transaction((t) => t.insert(table, rowId, values));
+  }
+
+  /** See `TransactionTracker.insertMany`. One transaction. */
+  insertMany(table: string, rows: Iterable<readonly [rowId: string, values: Values]>): Promise<void> {
+    return this.transaction((t) => t.insertMany(table, rows));
+  }
+
+  /** See `TransactionTracker.update`. */
+  update(table: string, rowId: string, values: Values): Promise<boolean> {
+    return this.transaction((t) => t.update(table, rowId, values));
+  }
+
+  /** See `TransactionTracker.delete`. */
+  delete(table: string, rowId: string): Promise<boolean> {
+    return this.transaction((t) => t.delete(table, rowId));
+  }
+
+  /** All writes of `body`, or none when it throws. The second argument runs SQL in the same transaction. */
+  transaction<T>(body: (tracker: TransactionTracker, tx: Transaction) => Promise<T>): Promise<T> {
+    return this.#db.transaction((tx) => body(new TransactionTracker(tx), tx));
+  }
+}
+
+/** An INSERT for rows that name the same columns in the same order. */
+interface Shape {
+  readonly sql: string;
+  fits(names: readonly string[]): boolean;
+  bind(rowId: string, values: Values): SqlValue[];
+}
+
+function insertShape(table: DeviceTable, names: readonly string[]): Shape {
+  const columns = names.map((name) => columnOf(table, name));
+  const all = [table.key, ...names];
+  return {
+    sql: `INSERT INTO ${quote(table.name)} (${all.map(quote).join(", ")}) VALUES (${all.map(() => "?").join(", ")})`,
+    fits: (others) => others.length === names.length && others.every((name, at) => name === names[at]),
+    bind: (rowId, values) => {
+      const row: SqlValue[] = [rowId];
+      for (const column of columns) row.push(bindValue(table, column, values[column.name]));
+      return row;
+    },
+  };
+}
+
+function columnOf(table: DeviceTable, name: string): DeviceColumn {
+  const column = table.columns.find((c) => c.name === name);
+  if (column) return column;
+  throw new LakeSyncError("UnknownColumn", `Table ${table.name} has no column ${JSON.stringify(name)}.`, {
+    table: table.name,
+    column: name,
+  });
+}
+
+function bindValue(table: DeviceTable, column: DeviceColumn, input: unknown): SqlValue {
+  const scalar = parseInput(column.type, input ?? null);
+  if (scalar.ok) return toStored(column.type, scalar.value as Scalar);
+  throw new LakeSyncError(scalar.error.code, `${table.name}.${column.name}: ${scalar.error.message}`, {
+    table: table.name,
+    column: column.name,
+  });
+}
+
+function checkRowId(rowId: string): void {
+  if (!isRowId(rowId))
+    throw new LakeSyncError(
+      "BadRowId",
+      `${JSON.stringify(rowId)?.slice(0, 80)} is not a row id: 1 to 512 bytes of text without control characters.`,
+    );
+}

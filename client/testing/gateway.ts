@@ -1,0 +1,151 @@
+/** A whole gateway in the process of a test: one real shard engine over SQLite in memory, behind the transport port. */
+import { isAlive, merge, type Position, type RowState, ShardEngine, type SqlStore } from "../../core/index.ts";
+import {
+  type Claims,
+  type ClientId,
+  type Column,
+  type ColumnType,
+  type Delta,
+  type DeltaBatch,
+  deltasOf,
+  type HlcText,
+  LakeSyncError,
+  PAGE_BYTES_DEFAULT,
+  packHlc,
+  type SyncRules,
+  type TableSchema,
+  unwrap,
+} from "../../schemas/index.ts";
+import { type Cells, visibleOf } from "../sync/rows.ts";
+import type { LocalGateway } from "../transport/local.ts";
+import type { Page, PullCall, PushAnswer, PushCall } from "../transport/port.ts";
+
+export type Tables = Readonly<Record<string, Readonly<Record<string, ColumnType>>>>;
+
+/** Every row of every table to everyone. */
+export const OPEN_RULES = (tables: Tables): SyncRules => ({
+  buckets: [{ name: "all", tables: Object.keys(tables), filters: [], write: [] }],
+});
+
+export interface TestGatewayOptions {
+  readonly rules?: SyncRules;
+  readonly nowMs?: () => number;
+  readonly logBytesMax?: number;
+}
+
+export class TestGateway {
+  readonly engine: ShardEngine;
+  nowMs: () => number;
+  /** How a cursor of other rules is answered: by a page that says `resync`, or by an error. */
+  resyncByPage = true;
+  pushes = 0;
+  pulls = 0;
+  /** "client row" of inserts that came after a newer delete. */
+  readonly lostInserts = new Set<string>();
+  readonly #tables: Tables;
+  readonly #pokes = new Set<(hint: string) => void>();
+  readonly #merged = new Map<string, Map<string, RowState>>();
+  #version = 0;
+  #rulesVersion = 0;
+  #rules: SyncRules;
+
+  constructor(store: SqlStore, tables: Tables, options: TestGatewayOptions = {}) {
+    this.#tables = tables;
+    this.#rules = options.rules ?? OPEN_RULES(tables);
+    this.nowMs = options.nowMs ?? (() => Date.now());
+    const { logBytesMax } = options;
+    this.engine = new ShardEngine(store, logBytesMax === undefined ? {} : { logBytesMax });
+    this.setRules(this.#rules);
+  }
+
+  setRules(rules: SyncRules): void {
+    this.#rules = rules;
+    this.#rulesVersion++;
+    this.#configure();
+  }
+
+  #configure(): void {
+    const tables = Object.entries(this.#tables).map(([table, columns]): TableSchema => {
+      const list = Object.entries(columns).map(
+        ([name, type], at): Column => ({ id: at + 1, name, type, nullable: true }),
+      );
+      return { table, version: 1, columns: list, lastColumnId: list.length, shards: 0 };
+    });
+    this.engine.configure({
+      gatewayId: "test",
+      shard: "main",
+      version: ++this.#version,
+      rulesVersion: this.#rulesVersion,
+      rules: this.#rules,
+      tables,
+      owns: Object.fromEntries(tables.map((t) => [t.table, { index: 0, of: 1 }])),
+    });
+  }
+
+  /** The gateway as one user sees it. */
+  as(claims: Claims = { sub: "alice", role: "client" }): LocalGateway {
+    return {
+      push: (call) => this.#push(call, claims),
+      pull: (call) => this.#pull(call, claims),
+      subscribe: (onPoke) => {
+        this.#pokes.add(onPoke);
+        return () => this.#pokes.delete(onPoke);
+      },
+    };
+  }
+
+  #serverHlc(): HlcText {
+    return packHlc(Math.floor(this.nowMs()), 0);
+  }
+
+  #push(call: PushCall, claims: Claims): PushAnswer {
+    this.pushes++;
+    const owner = this.engine.ownerOf(call.clientId);
+    if (owner !== undefined && owner !== claims.sub)
+      throw new LakeSyncError("ClientIdTaken", "The client id belongs to another user.");
+    this.engine.rememberOwner(call.clientId, claims.sub);
+    const before = this.engine.head;
+    const { clientId, batches } = call;
+    const outcome = unwrap(this.engine.push({ clientId, claims, nowMs: this.nowMs(), batches, deltas: [] }));
+    const refused = new Set(outcome.rejected.map((r) => r.hlc));
+    for (const batch of batches)
+      for (const delta of deltasOf(batch)) if (!refused.has(delta.hlc)) this.#remember({ ...delta, clientId });
+    if (this.engine.head > before) for (const poke of this.#pokes) poke(String(this.engine.head));
+    return { rejected: outcome.rejected, serverHlc: this.#serverHlc(), cursorHint: String(this.engine.head) };
+  }
+
+  #remember(delta: Delta): void {
+    const rows = this.#merged.get(delta.table) ?? new Map<string, RowState>();
+    this.#merged.set(delta.table, rows);
+    const row = merge(rows.get(delta.rowId), delta);
+    rows.set(delta.rowId, row);
+    if (delta.op === "INSERT" && !isAlive(row)) this.lostInserts.add(`${delta.clientId} ${delta.rowId}`);
+  }
+
+  /** Every accepted edit of a row, merged naively: what the engine's answers are judged by. */
+  oracle(table: string): ReadonlyMap<string, RowState> {
+    return this.#merged.get(table) ?? new Map();
+  }
+
+  /** Rows that are alive, by id. */
+  rows(table: string): Map<string, Cells> {
+    const alive = [...this.oracle(table)].filter(([, row]) => isAlive(row));
+    return new Map(alive.map(([id, row]) => [id, visibleOf(row, [], "" as ClientId) ?? {}]));
+  }
+
+  #pull(call: PullCall, claims: Claims): Page {
+    this.pulls++;
+    const held: { position?: Position; fingerprint: string } =
+      call.cursor === "" ? { fingerprint: "" } : JSON.parse(call.cursor);
+    const input = { claims, tables: call.tables ?? [], maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT };
+    const { batches, position, fingerprint, hasMore, resync } = unwrap(this.engine.pull({ ...input, ...held }));
+    if (resync && !this.resyncByPage) throw new LakeSyncError("CursorExpired", "The rules changed; start again.");
+    return {
+      batches: structuredClone(batches) as DeltaBatch[],
+      cursor: JSON.stringify({ position, fingerprint }),
+      hasMore,
+      resync,
+      serverHlc: this.#serverHlc(),
+    };
+  }
+}

@@ -1,0 +1,147 @@
+/** Requests over HTTP, as protobuf; one retry with a fresh token after a 401 (C7). */
+import { LakeSyncError, parseGatewayId } from "../../schemas/index.ts";
+import { defaultPlatform, type Platform } from "../platform.ts";
+import {
+  ERROR_BODY,
+  gatewayError,
+  PULL_REQUEST,
+  PULL_RESPONSE,
+  PUSH_REQUEST,
+  PUSH_RESPONSE,
+  pageOf,
+  pullMessage,
+  pushAnswer,
+  pushMessage,
+} from "./codec.ts";
+import {
+  getToken,
+  type Page,
+  type PullCall,
+  type PushAnswer,
+  type PushCall,
+  type TokenSource,
+  type Transport,
+} from "./port.ts";
+import { decode, encode } from "./protobuf.ts";
+
+export interface HttpTransportOptions {
+  /** Origin of the gateway, with or without a path. */
+  readonly baseUrl: string;
+  readonly gatewayId: string;
+  readonly token: TokenSource;
+  /** Compresses request bodies of more than 1 KB. Default true where the runtime can. */
+  readonly gzip?: boolean;
+  /** A request without an answer fails after this long. Milliseconds, default 30,000. */
+  readonly timeoutMs?: number;
+  readonly platform?: Pick<Platform, "fetch" | "timers">;
+}
+
+const PROTOBUF = "application/x-protobuf";
+const GZIP_MIN_BYTES = 1024;
+
+export class HttpTransport implements Transport {
+  readonly #base: string;
+  readonly #token: TokenSource;
+  readonly #gzip: boolean;
+  readonly #timeoutMs: number;
+  readonly #platform: Pick<Platform, "fetch" | "timers">;
+
+  constructor(options: HttpTransportOptions) {
+    const gatewayId = parseGatewayId(options.gatewayId);
+    this.#base = `${options.baseUrl.replace(/\/+$/, "")}/v1/${gatewayId}`;
+    this.#token = options.token;
+    this.#gzip = options.gzip ?? typeof CompressionStream === "function";
+    this.#timeoutMs = options.timeoutMs ?? 30_000;
+    this.#platform = options.platform ?? defaultPlatform();
+  }
+
+  async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
+    const body = encode(PUSH_REQUEST, pushMessage(call));
+    const answer = await this.#post("push", body, signal);
+    return pushAnswer(decode(PUSH_RESPONSE, answer));
+  }
+
+  async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
+    const body = encode(PULL_REQUEST, pullMessage(call));
+    const answer = await this.#post("pull", body, signal);
+    return pageOf(decode(PULL_RESPONSE, answer));
+  }
+
+  async #post(route: "push" | "pull", body: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const zip = this.#gzip && body.length > GZIP_MIN_BYTES;
+    const sent = zip ? await gzip(body) : body;
+    for (const stale of [false, true]) {
+      const token = await getToken(this.#token, stale);
+      const response = await this.#send(route, sent, zip, token, signal);
+      const retry = response.status === 401 && !stale && typeof this.#token !== "string";
+      if (retry) continue;
+      if (response.ok) return response.body;
+      throw errorOf(response);
+    }
+    throw new LakeSyncError("Unauthenticated", "The gateway refused the token.");
+  }
+
+  async #send(
+    route: string,
+    body: Uint8Array,
+    zipped: boolean,
+    token: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    signal?.addEventListener("abort", stop);
+    const timer = this.#platform.timers.set(stop, this.#timeoutMs);
+    try {
+      const response = await this.#platform.fetch(`${this.#base}/${route}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${token}`,
+          "content-type": PROTOBUF,
+          accept: PROTOBUF,
+          ...(zipped ? { "content-encoding": "gzip" } : {}),
+        },
+        body: body as Uint8Array<ArrayBuffer>,
+        signal: abort.signal,
+      });
+      const { ok, status, headers } = response;
+      const type = headers.get("content-type") ?? "";
+      const retryAfter = Number(headers.get("retry-after") ?? 0) || 0;
+      return { ok, status, type, retryAfter, body: new Uint8Array(await response.arrayBuffer()) };
+    } catch (cause) {
+      const code = abort.signal.aborted ? "Timeout" : "Network";
+      throw new LakeSyncError(code, `The gateway did not answer ${route}: ${cause}`, {}, { cause });
+    } finally {
+      this.#platform.timers.clear(timer);
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+}
+
+interface Answer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly type: string;
+  /** Seconds. */
+  readonly retryAfter: number;
+  readonly body: Uint8Array;
+}
+
+/** Errors come as protobuf or as JSON, or, from something between us and the gateway, as anything. */
+function errorOf({ status, type, retryAfter, body }: Answer): LakeSyncError {
+  try {
+    if (type.startsWith(PROTOBUF)) {
+      const { code, message, retryAfterSeconds } = decode(ERROR_BODY, body);
+      return gatewayError(status, code, message, retryAfterSeconds || retryAfter);
+    }
+    const { error } = JSON.parse(new TextDecoder().decode(body));
+    return gatewayError(status, String(error.code), String(error.message), retryAfter);
+  } catch {
+    return gatewayError(status, "", "", retryAfter);
+  }
+}
+
+async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
+  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream as BodyInit).arrayBuffer());
+}

@@ -1,0 +1,87 @@
+/**
+ * A gateway in one process: the edge Worker's own bundle in workerd, with Durable Objects, Queues and R2 emulated by
+ * Miniflare and kept on disk. What runs here is what runs on Cloudflare.
+ */
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { SignJWT } from "jose";
+import { convertV4MiniflareOptions, Miniflare, type V4WorkerOptions } from "miniflare";
+import { unstable_getMiniflareWorkerOptions } from "wrangler";
+import { workerBundle } from "./bundle.ts";
+
+export interface GatewayServerOptions {
+  /** Of HTTP; 0 for any free one. */
+  readonly port: number;
+  /** Address to listen on; loopback by default. */
+  readonly host?: string;
+  readonly gatewayId: string;
+  /** Secret of HS256 tokens, at least 32 bytes. */
+  readonly jwtSecret: string;
+  /** "sqlite" keeps everything in `directory`; "memory" forgets at stop. */
+  readonly persistence: "sqlite" | "memory";
+  /** Where data is kept; `.lakesync` by default. */
+  readonly directory?: string;
+  /** Further variables of the Worker (durable-objects/env.ts). */
+  readonly vars?: Readonly<Record<string, string>>;
+}
+
+const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
+
+/** What a Worker would have as its R2 binding. */
+export type LakeBucket = import("@cloudflare/workers-types").R2Bucket;
+
+export class GatewayServer {
+  readonly #options: GatewayServerOptions;
+  #miniflare: Miniflare | undefined;
+  #url: URL | undefined;
+
+  constructor(options: GatewayServerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts workerd and resolves when the gateway answers. @returns its address */
+  async start(): Promise<URL> {
+    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", vars } = this.#options;
+    const { modules, root } = await workerBundle();
+    const { workerOptions } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML);
+    const persist = persistence === "sqlite" ? resolve(directory) : undefined;
+    if (persist) await mkdir(persist, { recursive: true });
+    // wrangler's type of the same options differs from Miniflare's in what may be undefined.
+    const worker = workerOptions as unknown as V4WorkerOptions;
+    const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, ...vars };
+    const options = convertV4MiniflareOptions({
+      workers: [{ ...worker, name: "lakesync", modules: [...modules], modulesRoot: root, bindings }],
+      host,
+      port,
+      ...(persist && { resourcePersistencePath: persist }),
+    });
+    this.#miniflare = new Miniflare(options);
+    this.#url = await this.#miniflare.ready;
+    return this.#url;
+  }
+
+  get url(): URL {
+    if (!this.#url) throw new Error("The gateway server is not started; await start() first.");
+    return this.#url;
+  }
+
+  /** A token for this gateway. @param claims at least `sub`; `role: "admin"` for an operator */
+  async token(claims: Readonly<Record<string, unknown>>, expires = "1d"): Promise<string> {
+    const key = new TextEncoder().encode(this.#options.jwtSecret);
+    return new SignJWT({ gw: this.#options.gatewayId, ...claims })
+      .setProtectedHeader({ alg: "HS256" })
+      .setExpirationTime(expires)
+      .sign(key);
+  }
+
+  /** Objects of the lake, for tools beside the gateway. */
+  async lake(): Promise<LakeBucket> {
+    if (!this.#miniflare) throw new Error("The gateway server is not started; await start() first.");
+    return (await this.#miniflare.getR2Bucket("LAKE")) as unknown as LakeBucket;
+  }
+
+  async stop(): Promise<void> {
+    await this.#miniflare?.dispose();
+    this.#miniflare = undefined;
+  }
+}

@@ -1,0 +1,2 @@
+/** The self-hosted gateway. */
+export { GatewayServer, type GatewayServerOptions } from "./gateway-server.ts";
