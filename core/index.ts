@@ -1,18 +1,30 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export { deltaId, encodeDelta } from "./delta-id.ts";
+export {
+  CONSUMER_FAULTS,
+  type ConsumerFault,
+  type FlushDeps,
+  type FlushSource,
+  type FlushSummary,
+  failedFlush,
+  flushOnce,
+} from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
-export { ShardEngine, type ShardLimits, type ShardStatus, type TableResult } from "./shard/engine.ts";
+export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
+export type { PushInput } from "./shard/input.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
-export type { PushInput, PushOutcome, Rejected } from "./shard/push.ts";
+export type { PushOutcome, Rejected } from "./shard/push.ts";
+export type { ShardStatus } from "./shard/status.ts";
 export type { PackedRow } from "./shard/store.ts";
 export * from "./sync-rules.ts";
 export {
   COMMON_SHARD,
   clientIdTaken,
+  layoutOf,
   type Move,
   type ShardMap,
   shardConfig,

@@ -141,7 +141,8 @@ export function evaluate(
   row: Readonly<Record<string, Scalar>>,
   claims: Claims,
 ): boolean {
-  const byId = new Map(table.columns.map((c) => [c.id, row[c.name]]));
+  // A column may be called "constructor".
+  const byId = new Map(table.columns.map((c) => [c.id, Object.hasOwn(row, c.name) ? row[c.name] : null]));
   return tableAccess(rules, table, claims).sees((id) => byId.get(id));
 }
 

@@ -3,10 +3,13 @@
  * it says, with its version.
  *
  *   common          one shard for all tables that do not ask for their own
- *   <table>.g.i     shard i of a table's g-th layout (PU4): a layout is never changed, only replaced by the next
+ *   <table>.v.i     shard i of the layout that the tenant's version v made (PU4): a layout is never changed, only replaced
  *
- * A change of a table's number of shards is a move: seal, drain, copy, switch. Until the switch the old layout answers
- * pulls; pushes to that table wait.
+ * A change of a table's number of shards is a move:
+ *
+ *   drain     the old shards flush; reads and writes go on, so that a destination that is down stops nobody
+ *   sealed    the old shards refuse writes, flush the rest, and their rows are copied; they still answer pulls
+ *   switched  the new layout is in force; the old shards forget their rows, and the move is over
  */
 import {
   err,
@@ -15,10 +18,13 @@ import {
   NO_RULES,
   ok,
   type Result,
+  SHARDS_PER_GATEWAY_MAX,
   type SyncRules,
   TABLES_MAX,
   type TableDefinition,
   type TableSchema,
+  TENANT_CHARS_MAX,
+  unwrap,
 } from "../schemas/index.ts";
 import type { SqlStore } from "./ports/index.ts";
 import type { ShardConfig, ShardSlice } from "./shard/config.ts";
@@ -39,6 +45,7 @@ export interface Move {
   readonly table: string;
   readonly from: readonly string[];
   readonly to: readonly string[];
+  readonly phase: "drain" | "sealed" | "switched";
 }
 
 export interface TenantState {
@@ -77,13 +84,23 @@ export class TenantEngine {
     return this.#state;
   }
 
-  #save(next: Omit<TenantState, "version">): void {
+  #save(next: Omit<TenantState, "version">): Result<void, LakeSyncError> {
     const state = { ...next, version: this.#state.version + 1 };
+    const text = JSON.stringify(state);
+    if (text.length > TENANT_CHARS_MAX)
+      return err(
+        new LakeSyncError(
+          "TooLarge",
+          `Tables and sync rules would take ${text.length} characters together; the limit is ${TENANT_CHARS_MAX}. Use fewer tables, columns or listed values.`,
+          { limit: TENANT_CHARS_MAX },
+        ),
+      );
     this.#sql.exec(
       "INSERT INTO tenant (one, state) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET state = excluded.state",
-      JSON.stringify(state),
+      text,
     );
     this.#state = state;
+    return ok(undefined);
   }
 
   /** Binds a client id to the user that first used it (S6). */
@@ -96,8 +113,7 @@ export class TenantEngine {
   putRules(rules: SyncRules): Result<void, LakeSyncError> {
     const valid = validateSyncRules(rules, this.#state.tables);
     if (!valid.ok) return valid;
-    this.#save({ ...this.#state, rules, rulesVersion: this.#state.rulesVersion + 1 });
-    return ok(undefined);
+    return this.#save({ ...this.#state, rules, rulesVersion: this.#state.rulesVersion + 1 });
   }
 
   /** Creates a table or adds nullable columns to it; anything else is a `Conflict` that says what. */
@@ -113,13 +129,14 @@ export class TenantEngine {
       if (tables.length >= TABLES_MAX)
         return err(new LakeSyncError("TooLarge", `A gateway holds at most ${TABLES_MAX} tables.`));
       const table = newTable(name, definition);
-      const layout = layoutOf(name, table.shards, 1);
-      this.#save({
+      const layout = this.#layoutOf(table);
+      if (!layout.ok) return layout;
+      const saved = this.#save({
         ...this.#state,
         tables: [...tables, table],
-        map: { ...map, tables: { ...map.tables, [name]: layout } },
+        map: { ...map, tables: { ...map.tables, [name]: layout.value } },
       });
-      return ok(table);
+      return saved.ok ? ok(table) : saved;
     }
     const evolved = evolveTable(old, definition);
     if (!evolved.ok) return evolved;
@@ -133,25 +150,59 @@ export class TenantEngine {
         ),
       );
     if (table === old) return ok(old);
-    const from = map.tables[name] ?? [COMMON_SHARD];
-    const move = moving
-      ? { table: name, from, to: layoutOf(name, table.shards, generationOf(from) + 1) }
-      : this.#state.move;
-    this.#save({ ...this.#state, tables: tables.map((t) => (t === old ? table : t)), ...(move && { move }) });
-    return ok(table);
+    const to = this.#layoutOf(table);
+    if (moving && !to.ok) return to;
+    const from = layoutOf(map, name);
+    const move: Move | undefined =
+      moving && to.ok ? { table: name, from, to: to.value, phase: "drain" } : this.#state.move;
+    const saved = this.#save({
+      ...this.#state,
+      tables: tables.map((t) => (t === old ? table : t)),
+      ...(move && { move }),
+    });
+    return saved.ok ? ok(table) : saved;
+  }
+
+  /** Names that no shard ever had: what a name's object remembers is never taken for another layout's. */
+  #layoutOf({ table, shards }: TableSchema): Result<string[], LakeSyncError> {
+    if (shards === 0) return ok([COMMON_SHARD]);
+    const replaced = layoutOf(this.#state.map, table);
+    const count = this.shards().filter((s) => s !== COMMON_SHARD && !replaced.includes(s)).length + shards;
+    if (count > SHARDS_PER_GATEWAY_MAX)
+      return err(
+        new LakeSyncError(
+          "TooLarge",
+          `The gateway would have ${count} shards; the limit is ${SHARDS_PER_GATEWAY_MAX}. Give table ${JSON.stringify(table)} fewer, or leave tables in the common shard ("shards": 0).`,
+          { limit: SHARDS_PER_GATEWAY_MAX },
+        ),
+      );
+    return ok(Array.from({ length: shards }, (_, i) => `${table}.${this.#state.version + 1}.${i}`));
+  }
+
+  /** The old shards take no more writes. */
+  sealMove(): void {
+    const { move } = this.#state;
+    if (move) unwrap(this.#save({ ...this.#state, move: { ...move, phase: "sealed" } }));
   }
 
   /** Puts the new layout of a move in force. */
-  finishMove(): void {
+  switchMove(): void {
     const { move, ...rest } = this.#state;
     if (!move) return;
     const map = { version: rest.map.version + 1, tables: { ...rest.map.tables, [move.table]: move.to } };
-    this.#save({ ...rest, map });
+    unwrap(this.#save({ ...rest, map, move: { ...move, phase: "switched" } }));
   }
 
-  /** Every shard that holds rows now or is about to. */
+  /** The old shards have forgotten their rows. */
+  endMove(): void {
+    const { move, ...rest } = this.#state;
+    if (move) unwrap(this.#save(rest));
+  }
+
+  /** Every shard that has to know what changes: those of the map, of both ends of a move, and the common one. */
   shards(): string[] {
-    return shardsOf(this.#state);
+    const { move } = this.#state;
+    return [...new Set([COMMON_SHARD, ...shardsOf(this.#state), ...(move?.from ?? []), ...(move?.to ?? [])])];
   }
 
   shardConfig(gatewayId: GatewayId, shard: string): ShardConfig {
@@ -165,36 +216,33 @@ export const clientIdTaken = (clientId: string): LakeSyncError =>
     `Client id ${JSON.stringify(clientId)} belongs to another user; give this device an id of its own.`,
   );
 
-export function shardsOf(state: TenantState): string[] {
-  const names = new Set(Object.values(state.map.tables).flat());
-  for (const name of state.move?.to ?? []) names.add(name);
-  return [...names];
+/** The shards of a table, in slice order; those of a table that nobody knows, where it is refused. */
+export const layoutOf = ({ tables }: ShardMap, table: string): readonly string[] =>
+  (Object.hasOwn(tables, table) && tables[table]) || [COMMON_SHARD];
+
+/** Shards that hold rows, by the map in force. @param tables only theirs; empty for all */
+export function shardsOf({ map }: TenantState, tables: readonly string[] = []): string[] {
+  const layouts = Object.entries(map.tables).filter(([name]) => tables.length === 0 || tables.includes(name));
+  return [...new Set(layouts.flatMap(([, layout]) => layout))];
 }
 
 export function shardConfig(state: TenantState, gatewayId: GatewayId, shard: string): ShardConfig {
   const owns: Record<string, ShardSlice> = {};
   for (const [table, layout] of Object.entries(state.map.tables)) {
     const index = layout.indexOf(shard);
-    if (index >= 0)
-      owns[table] =
-        state.move?.table === table ? { index, of: layout.length, sealed: true } : { index, of: layout.length };
+    const sealed = state.move?.table === table && state.move.phase === "sealed";
+    if (index >= 0) owns[table] = { index, of: layout.length, ...(sealed && { sealed }) };
   }
-  const tables = state.tables.filter((t) => owns[t.table] || state.move?.to.includes(shard));
   return {
     gatewayId,
     shard,
     version: state.version,
     rulesVersion: state.rulesVersion,
     rules: state.rules,
-    tables,
+    tables: state.tables,
     owns,
   };
 }
-
-const layoutOf = (table: string, shards: number, generation: number): string[] =>
-  shards === 0 ? [COMMON_SHARD] : Array.from({ length: shards }, (_, i) => `${table}.${generation}.${i}`);
-
-const generationOf = (layout: readonly string[]): number => Number(layout[0]?.split(".")[1] ?? 0);
 
 function newTable(name: string, { columns, shards = 0, backend }: TableDefinition): TableSchema {
   const numbered = columns.map((c, at) => ({ id: at + 1, ...c }));

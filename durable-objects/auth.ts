@@ -30,9 +30,14 @@ const ASYMMETRIC = ["RS256", "ES256", "EdDSA"];
 /** Secrets shorter than the hash are guessable (RFC 7518, section 3.2). Bytes. */
 const SECRET_BYTES_MIN = 32;
 
+/** What jose says when a JWKS could not be fetched or read: no fault of the token. */
+const FETCH_FAILURES = new Set(["ERR_JOSE_GENERIC", "ERR_JWKS_TIMEOUT", "ERR_JWKS_INVALID"]);
+
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
 function keySet(url: string): ReturnType<typeof createRemoteJWKSet> {
+  if (!URL.canParse(url))
+    throw new LakeSyncError("Misconfigured", "The gateway's JWKS_URL is not an address; set it to an https address.");
   const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
   keySets.set(url, known);
   return known;
@@ -52,7 +57,12 @@ export async function verifyToken(env: AuthEnv, token: string): Promise<Result<G
       return refused(`The token's claim ${JSON.stringify(cause.claim)} is missing or not what this gateway expects.`);
     if (cause instanceof errors.JOSEAlgNotAllowed)
       return refused("The token is signed with an algorithm that this gateway does not take.");
-    if (cause instanceof errors.JOSEError) return refused("The token is not valid: its signature or form is wrong.");
+    if (cause instanceof errors.JWKSNoMatchingKey)
+      return refused("None of the gateway's keys fits the token; was it signed by another issuer?");
+    if (cause instanceof errors.JWKSMultipleMatchingKeys)
+      return refused('Several of the gateway\'s keys fit the token; sign it with a "kid" in its header.');
+    if (cause instanceof errors.JOSEError && !FETCH_FAILURES.has(cause.code))
+      return refused("The token is not valid: its signature or form is wrong.");
     return err(
       new LakeSyncError(
         "Unavailable",
@@ -73,7 +83,7 @@ async function verify(env: AuthEnv, token: string): Promise<JWTPayload> {
   };
   // A key of one kind is never offered to an algorithm of the other: a public key must not pass for a shared secret.
   if (env.JWKS_URL) {
-    const algorithms = (configured ?? ASYMMETRIC).filter((a) => ASYMMETRIC.includes(a));
+    const algorithms = allowed(configured, ASYMMETRIC);
     return (await jwtVerify(token, keySet(env.JWKS_URL), { ...options, algorithms })).payload;
   }
   const secret = new TextEncoder().encode(env.JWT_SECRET ?? "");
@@ -82,8 +92,17 @@ async function verify(env: AuthEnv, token: string): Promise<JWTPayload> {
       "Misconfigured",
       `The gateway has no usable JWT_SECRET (at least ${SECRET_BYTES_MIN} bytes) and no JWKS_URL; set one of them.`,
     );
-  const algorithms = (configured ?? SYMMETRIC).filter((a) => SYMMETRIC.includes(a));
+  const algorithms = allowed(configured, SYMMETRIC);
   return (await jwtVerify(token, secret, { ...options, algorithms })).payload;
+}
+
+function allowed(configured: readonly string[] | undefined, possible: readonly string[]): string[] {
+  const algorithms = (configured ?? possible).filter((a) => possible.includes(a));
+  if (algorithms.length > 0) return algorithms;
+  throw new LakeSyncError(
+    "Misconfigured",
+    `The gateway's JWT_ALGORITHMS names none of ${possible.join(", ")}, the ones that go with its kind of key.`,
+  );
 }
 
 function grantOf(payload: JWTPayload): Result<Grant, LakeSyncError> {

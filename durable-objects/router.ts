@@ -1,9 +1,13 @@
 /**
  * From a request to the shards and back: which shard a delta goes to (PU4), and one page out of many shards' pages. Worker
  * routes and the hub's sockets share it.
+ *
+ * What it knows of a tenant may be old. A shard that does not own a row answers `ShardMoved`, and a page says by which version
+ * of the tenant it was made; every shard is told of a change before the change is answered. So whoever asks after a change
+ * sees it.
  */
 import { create } from "@bufbuild/protobuf";
-import { COMMON_SHARD, type PushOutcome, rowHash, shardsOf, type TenantState } from "../core/index.ts";
+import { layoutOf, type PushOutcome, rowHash, type ShardMap, shardsOf, type TenantState } from "../core/index.ts";
 import {
   type Claims,
   type ClientId,
@@ -23,17 +27,20 @@ import {
   packBatch,
   packHlc,
   parseClientId,
+  parseIdentifier,
   proto,
   type Result,
   splitBatch,
+  TABLES_MAX,
 } from "../schemas/index.ts";
 import { type Cursor, type CursorPart, decodeCursor, encodeCursor } from "./cursor.ts";
 import type { Env } from "./env.ts";
 import { call } from "./rpc.ts";
 import type { ShardPage } from "./shard/index.ts";
 
-/** How long a caller trusts what it knows of a tenant. A shard that knows more says so; this bounds what it cannot see. */
-const STATE_MS = 2000;
+/** How long a tenant that nobody asks for is remembered, and how many are. */
+const STATE_MS = 60_000;
+const STATES_MAX = 1000;
 
 interface Work {
   batches: PackedBatch[];
@@ -48,12 +55,21 @@ export class Router {
     this.#env = env;
   }
 
-  async state(gatewayId: string, fresh = false): Promise<Result<TenantState, LakeSyncError>> {
+  /** @param newerThan a version that is known to be old */
+  async state(gatewayId: string, newerThan = -1): Promise<Result<TenantState, LakeSyncError>> {
     const known = this.#states.get(gatewayId);
-    if (known && !fresh && known.until > Date.now()) return ok(known.state);
+    if (known && known.state.version > newerThan && known.until > Date.now()) return ok(known.state);
     const state = await call("tenant", this.#env.TENANT.getByName(gatewayId).state(gatewayId));
-    if (state.ok) this.#states.set(gatewayId, { state: state.value, until: Date.now() + STATE_MS });
+    if (!state.ok) return state;
+    this.#states.delete(gatewayId); // a Map keeps the order of insertion: the first is the oldest
+    this.#states.set(gatewayId, { state: state.value, until: Date.now() + STATE_MS });
+    if (this.#states.size > STATES_MAX) this.#states.delete(this.#states.keys().next().value as string);
     return state;
+  }
+
+  /** The tenant's state as it is now. */
+  freshState(gatewayId: string): Promise<Result<TenantState, LakeSyncError>> {
+    return this.state(gatewayId, Number.POSITIVE_INFINITY);
   }
 
   shard(gatewayId: string, shard: string) {
@@ -67,37 +83,47 @@ export class Router {
   ): Promise<Result<proto.PushResponse, LakeSyncError>> {
     const decoded = decodePush(request);
     if (!decoded.ok) return decoded;
-    const first = await this.#pushOnce(gatewayId, claims, decoded.value, false);
+    const first = await this.#pushOnce(gatewayId, claims, decoded.value, -1);
     if (first.ok || first.error.code !== "ShardMoved") return first;
-    return this.#pushOnce(gatewayId, claims, decoded.value, true);
+    return this.#pushOnce(gatewayId, claims, decoded.value, Number.POSITIVE_INFINITY);
   }
 
   async #pushOnce(
     gatewayId: string,
     claims: Claims,
     push: DecodedPush,
-    fresh: boolean,
+    newerThan: number,
   ): Promise<Result<proto.PushResponse, LakeSyncError>> {
-    let state = await this.state(gatewayId, fresh);
-    const unknown = (s: TenantState) => [...push.batches, ...push.deltas].some((d) => !s.map.tables[d.table]);
-    if (state.ok && !fresh && unknown(state.value)) state = await this.state(gatewayId, true);
+    let state = await this.state(gatewayId, newerThan);
+    const unknown = ({ map }: TenantState) =>
+      [...push.batches, ...push.deltas].some((d) => !Object.hasOwn(map.tables, d.table));
+    if (state.ok && newerThan < 0 && unknown(state.value)) state = await this.freshState(gatewayId);
     if (!state.ok) return state;
     const { version, map } = state.value;
-    const works = splitWork(push, map.tables);
+    const works = splitWork(push, map);
     if (!works.ok) return works;
+    const { clientId } = push;
+    const send = (shard: string, work: Work) =>
+      call("shard", this.shard(gatewayId, shard).push({ gatewayId, shard, version }, { clientId, claims, ...work }));
+    // Where several shards take part, each is first asked with nothing in hand: one whose log is full, or that knows the
+    // client id as another's, refuses the push before anything is written (PU5, S6).
+    if (works.value.size > 1) {
+      const asked = await Promise.all([...works.value.keys()].map((shard) => send(shard, { batches: [], deltas: [] })));
+      const refused = asked.find((answer) => !answer.ok);
+      if (refused && !refused.ok) return refused;
+    }
     const answers = await Promise.all(
-      [...works.value].map(async ([shard, work]) => {
-        const input = { clientId: push.clientId, claims, ...work };
-        return {
-          shard,
-          answer: await call("shard", this.shard(gatewayId, shard).push({ gatewayId, shard, version }, input)),
-        };
-      }),
+      [...works.value].map(async ([shard, work]) => ({ shard, answer: await send(shard, work) })),
     );
-    const failed = answers.find(({ answer }) => !answer.ok);
-    if (failed && !failed.answer.ok) return failed.answer;
-    const outcomes = answers.flatMap(({ shard, answer }) => (answer.ok ? [{ shard, ...answer.value }] : []));
-    return ok(pushResponse(outcomes));
+    const outcomes: (PushOutcome & { shard: string; head: number })[] = [];
+    const errors: LakeSyncError[] = [];
+    for (const { shard, answer } of answers) {
+      if (answer.ok) outcomes.push({ shard, ...answer.value });
+      else errors.push(answer.error);
+    }
+    // What landed elsewhere lands again when the device repeats the push, without effect (PU2).
+    const error = errors.find((e) => e.code === "ShardMoved") ?? errors[0];
+    return error ? err(error) : ok(pushResponse(outcomes));
   }
 
   async pull(
@@ -105,64 +131,61 @@ export class Router {
     claims: Claims,
     request: proto.PullRequest,
   ): Promise<Result<proto.PullResponse, LakeSyncError>> {
-    const state = await this.state(gatewayId);
-    if (!state.ok) return state;
-    if (request.source !== "")
-      return err(new LakeSyncError("NotFound", `There is no source ${JSON.stringify(request.source.slice(0, 80))}.`));
-    if (request.tables.length > PUSH_DELTAS_MAX)
-      return err(new LakeSyncError("TooLarge", "The request names too many tables."));
-    const tables = [...new Set(request.tables)].sort().join(",");
-    let cursor: Cursor | undefined;
-    if (request.cursor !== "") {
-      const decoded = decodeCursor(request.cursor);
-      if (!decoded.ok) return decoded;
-      cursor = decoded.value;
+    const decoded = decodePull(request);
+    if (!decoded.ok) return decoded;
+    for (let newerThan = -1; ; ) {
+      const state = await this.state(gatewayId, newerThan);
+      if (!state.ok) return state;
+      const shards = shardsOf(state.value, decoded.value.tables);
+      if (shards.length === 0 && newerThan < 0) {
+        newerThan = Number.POSITIVE_INFINITY; // nobody to say that there is something newer
+        continue;
+      }
+      const pull = { ...decoded.value, gatewayId, claims, shards, version: state.value.version };
+      const page = await this.#pullOnce(pull, state.value.map.version);
+      if (!page.ok) return page;
+      const { response, version } = page.value;
+      if (version <= state.value.version || newerThan >= version) return ok(response);
+      newerThan = state.value.version;
+      const newer = await this.state(gatewayId, newerThan);
+      if (!newer.ok) return newer;
+      const same = newer.value.map.version === state.value.map.version;
+      if (same && shardsOf(newer.value, decoded.value.tables).length === shards.length) return ok(response);
     }
+  }
+
+  async #pullOnce(
+    pull: Pull,
+    map: number,
+  ): Promise<Result<{ response: proto.PullResponse; version: number }, LakeSyncError>> {
+    const { cursor, tables } = pull;
+    const asked = tables.join(",");
     // Rows changed place, or other tables are asked for: positions mean nothing any more.
-    const displaced = cursor !== undefined && (cursor.map !== state.value.map.version || cursor.tables !== tables);
-    const shards = shardsOf({
-      ...state.value,
-      map: { ...state.value.map, tables: pickTables(state.value.map.tables, request.tables) },
-    });
-    const maxBytes = Math.min(request.maxBytes || PAGE_BYTES_DEFAULT, PAGE_BYTES_MAX);
-    const one = {
-      gatewayId,
-      claims,
-      version: state.value.version,
-      tables: request.tables,
-      maxBytes: Math.ceil(maxBytes / Math.max(1, shards.length)),
-    };
+    const displaced = cursor !== undefined && (cursor.map !== map || cursor.tables !== asked);
     const parts = displaced ? new Map<string, CursorPart>() : (cursor?.shards ?? new Map<string, CursorPart>());
-    let pages = await this.#pullShards(shards, parts, one);
+    let pages = await this.#pullShards(pull, parts);
     if (!pages.ok) return pages;
-    const resynced = [...pages.value.values()].some((p) => p.resync);
-    const behind = [...pages.value].filter(([shard, page]) => parts.has(shard) && !page.resync);
+    const resync = [...pages.value.values()].some((p) => p.resync);
+    const others = [...pages.value].some(([shard, page]) => parts.has(shard) && !page.resync);
     // Where one shard starts over the device drops everything: then all start over.
-    if (resynced && behind.length > 0) pages = await this.#pullShards(shards, new Map(), one);
+    if (resync && others) pages = await this.#pullShards(pull, new Map());
     if (!pages.ok) return pages;
-    return ok(pullResponse(pages.value, { map: state.value.map.version, tables }, displaced || resynced));
+    const version = Math.max(0, ...[...pages.value.values()].map((p) => p.version));
+    return ok({ response: pullResponse(pages.value, { map, tables: asked }, displaced || resync), version });
   }
 
   async #pullShards(
-    shards: readonly string[],
+    { gatewayId, claims, clientId, shards, version, tables, maxBytes }: Pull,
     parts: ReadonlyMap<string, CursorPart>,
-    one: { gatewayId: string; claims: Claims; version: number; tables: readonly string[]; maxBytes: number },
   ): Promise<Result<Map<string, ShardPage>, LakeSyncError>> {
-    const { gatewayId, claims, version, tables, maxBytes } = one;
+    const share = Math.ceil(maxBytes / Math.max(1, shards.length));
     const pages = await Promise.all(
       shards.map(async (shard) => {
         const part = parts.get(shard);
-        const input = {
-          claims,
-          tables,
-          maxBytes,
-          fingerprint: part?.fingerprint ?? "",
-          ...(part && { position: part.position }),
-        };
-        return {
-          shard,
-          page: await call("shard", this.shard(gatewayId, shard).pull({ gatewayId, shard, version }, input)),
-        };
+        const position = part && { position: part.position };
+        const input = { claims, tables, maxBytes: share, fingerprint: part?.fingerprint ?? "", ...position };
+        const stub = this.shard(gatewayId, shard);
+        return { shard, page: await call("shard", stub.pull({ gatewayId, shard, version }, input, clientId)) };
       }),
     );
     const byShard = new Map<string, ShardPage>();
@@ -172,6 +195,44 @@ export class Router {
     }
     return ok(byShard);
   }
+}
+
+interface DecodedPull {
+  readonly clientId: string;
+  readonly cursor: Cursor | undefined;
+  /** Sorted; empty for all. */
+  readonly tables: readonly string[];
+  readonly maxBytes: number;
+}
+
+interface Pull extends DecodedPull {
+  readonly gatewayId: string;
+  readonly claims: Claims;
+  readonly shards: readonly string[];
+  readonly version: number;
+}
+
+function decodePull(request: proto.PullRequest): Result<DecodedPull, LakeSyncError> {
+  const { clientId, source } = request;
+  if (source !== "")
+    return err(
+      new LakeSyncError("NotFound", `There is no source ${JSON.stringify(source.slice(0, 80))}; leave "source" out.`),
+    );
+  if (request.tables.length > TABLES_MAX)
+    return err(
+      new LakeSyncError("TooLarge", `The request names more than ${TABLES_MAX} tables.`, { limit: TABLES_MAX }),
+    );
+  try {
+    if (clientId !== "") parseClientId(clientId);
+    for (const name of request.tables) parseIdentifier("table name", name);
+  } catch (error) {
+    return err(error as LakeSyncError);
+  }
+  const cursor = request.cursor === "" ? ok(undefined) : decodeCursor(request.cursor);
+  if (!cursor.ok) return cursor;
+  const tables = [...new Set(request.tables)].sort();
+  const maxBytes = Math.min(request.maxBytes || PAGE_BYTES_DEFAULT, PAGE_BYTES_MAX);
+  return ok({ clientId, cursor: cursor.value, tables, maxBytes });
 }
 
 interface DecodedPush extends Work {
@@ -206,37 +267,34 @@ function decodePush(request: proto.PushRequest): Result<DecodedPush, LakeSyncErr
 }
 
 /** Deltas of a push by shard; those of tables that nobody knows go to the common one, which refuses them. */
-function splitWork(
-  push: DecodedPush,
-  tables: Readonly<Record<string, readonly string[]>>,
-): Result<Map<string, Work>, LakeSyncError> {
+function splitWork(push: DecodedPush, map: ShardMap): Result<Map<string, Work>, LakeSyncError> {
   const works = new Map<string, Work>();
   const workOf = (shard: string): Work => {
     const work = works.get(shard) ?? { batches: [], deltas: [] };
     works.set(shard, work);
     return work;
   };
-  const layoutOf = (table: string): readonly string[] =>
-    (Object.hasOwn(tables, table) && tables[table]) || [COMMON_SHARD];
   const shardOf = (layout: readonly string[], rowId: string): string =>
     layout[layout.length === 1 ? 0 : rowHash(rowId) % layout.length] as string;
+  // A malformed batch refuses the push before any shard has seen it, where more than one will.
+  const scattered = new Set([...push.batches, ...push.deltas].flatMap((d) => layoutOf(map, d.table))).size > 1;
   for (const batch of push.batches) {
-    const layout = layoutOf(batch.table);
-    if (layout.length === 1) {
+    const layout = layoutOf(map, batch.table);
+    if (layout.length === 1 && !scattered) {
       workOf(layout[0] as string).batches.push(batch); // unread: the shard reads it
       continue;
     }
     const decoded = decodeBatch(batch, push.clientId);
     if (!decoded.ok) return decoded;
+    if (layout.length === 1) {
+      workOf(layout[0] as string).batches.push(batch);
+      continue;
+    }
     for (const [shard, part] of splitBatch(decoded.value, (rowId) => shardOf(layout, rowId)))
       workOf(shard).batches.push(packBatch(encodeBatch(part)));
   }
-  for (const delta of push.deltas) workOf(shardOf(layoutOf(delta.table), delta.rowId)).deltas.push(delta);
+  for (const delta of push.deltas) workOf(shardOf(layoutOf(map, delta.table), delta.rowId)).deltas.push(delta);
   return ok(works);
-}
-
-function pickTables<T>(tables: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> {
-  return Object.fromEntries(Object.entries(tables).filter(([name]) => names.length === 0 || names.includes(name)));
 }
 
 function pushResponse(outcomes: readonly (PushOutcome & { shard: string; head: number })[]): proto.PushResponse {

@@ -4,6 +4,7 @@
  *   store/      object stores            parquet/  files of columns     avro/  files of records
  *   catalogue/  pointers to metadata     iceberg/  manifests, commits, the flush, scans
  */
+export { IcebergAdapter } from "./adapter.ts";
 export * from "./catalogue/index.ts";
 export * from "./iceberg/index.ts";
 export * from "./parquet/index.ts";

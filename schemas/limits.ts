@@ -17,6 +17,8 @@ export const CLIENT_ID_CHARS_MAX = 64;
 export const ROW_BYTES_MAX = 1 * MiB;
 /** A cell has to leave room for the rest of its row. Bytes of its canonical form. */
 export const CELL_BYTES_MAX = 512 * KiB;
+/** Protobuf decoders stop at 100 nested messages; a level of JSON takes up to three of them, a page and its rows seven. Levels. */
+export const JSON_DEPTH_MAX = 30;
 /** A log entry is one SQLite row (2 MB in production), and is held in memory while it is read. Bytes. */
 export const LOG_ENTRY_BYTES_MAX = 1 * MiB;
 
@@ -26,6 +28,10 @@ export const COLUMNS_MAX = 90;
 export const TABLES_MAX = 500;
 /** More shards of one table than this are a design fault of the app; each is a Durable Object to poke and flush. */
 export const SHARDS_PER_TABLE_MAX = 64;
+/** A pull asks every shard, each a subrequest, and its cursor names each. */
+export const SHARDS_PER_GATEWAY_MAX = 256;
+/** Schemas, rules and shard map are one SQLite row (2 MB in production), in the tenant and in each shard. UTF-16 units. */
+export const TENANT_CHARS_MAX = 512 * KiB;
 /** Sync rules are evaluated for each row on each pull. */
 export const BUCKETS_MAX = 100;
 export const FILTERS_PER_BUCKET_MAX = 32;
@@ -40,10 +46,14 @@ export const PAGE_BYTES_DEFAULT = 1 * MiB;
 export const PAGE_BYTES_MAX = 4 * MiB;
 /** SQLite binds a whole page's keys through one json_each. */
 export const PAGE_ROWS_MAX = 10_000;
+/** Rows that a page looks at, shown or not: at some 10 µs each it holds the shard up for half a second at most. */
+export const PAGE_LOOKS_MAX = 50_000;
+/** Rows are read this much at a time, as far as their sizes can be guessed. Characters. */
+export const READ_AHEAD_CHARS = 2 * MiB;
 /** A token with claims travels in each request; Workers cap headers at 128 KB in all. Characters. */
 export const TOKEN_CHARS_MAX = 8 * KiB;
-/** A cursor names each shard once. Characters. */
-export const CURSOR_CHARS_MAX = 16 * KiB;
+/** A cursor names each shard once (256), with a row id (512 bytes, escaped) where it is still being read. Characters. */
+export const CURSOR_CHARS_MAX = 512 * KiB;
 
 /** A remote stamp further ahead than this is refused (H2). Milliseconds. */
 export const CLOCK_DRIFT_MS_MAX = 60 * SECOND;
@@ -65,6 +75,10 @@ export const FLUSH_ATTEMPTS_MAX = 5;
 export const DATA_FILE_ROWS = 25_000;
 /** The same for wide rows: the writer holds a file's columns about three times. Bytes before compression. */
 export const DATA_FILE_BYTES = 12 * MiB;
+/** A flush that finds more small manifests than this merges them: each is a request for whoever plans a scan. */
+export const MANIFESTS_MAX = 50;
+/** Manifests of this size are not merged again. Bytes; some 10,000 files. */
+export const MANIFEST_BYTES = 2 * MiB;
 /** Files whose keys a flush reads at once to find old rows; a Worker has six connections. */
 export const LOOKUP_CONCURRENCY = 4;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */

@@ -121,6 +121,6 @@ function decodeClients(message: PackedBatch, client: ClientId | undefined): Clie
   if (!message.clients.every(isClientId)) return undefined;
   if (message.clients.length === 1) return [message.clients[0] as ClientId];
   const indexes = jsonArray(message.clientIndexes, message.count);
-  const clients = indexes?.map((at) => message.clients[at as number] as ClientId | undefined);
+  const clients = indexes?.map((at) => (typeof at === "number" ? (message.clients[at] as ClientId) : undefined));
   return clients?.every((c) => c !== undefined) ? clients : undefined;
 }

@@ -12,7 +12,7 @@
  *
  * One form per value: equality is `===`, and merging, hashing, storing and sending never need the type. NULL is null (M5).
  */
-import { CELL_BYTES_MAX } from "./limits.ts";
+import { CELL_BYTES_MAX, JSON_DEPTH_MAX } from "./limits.ts";
 import { err, ok, type Result } from "./result.ts";
 
 export const COLUMN_TYPES = ["string", "integer", "number", "boolean", "timestamp", "json", "bytes"] as const;
@@ -57,6 +57,32 @@ const fits = (scalar: string): Result<Scalar, ValueError> => {
   });
 };
 
+/** JSON text that everyone who reads it later can read. */
+function jsonFits(text: string): Result<Scalar, ValueError> {
+  if (text.length > JSON_DEPTH_MAX && depthOf(text) > JSON_DEPTH_MAX)
+    return err({
+      code: "CellTooLarge",
+      message: `The JSON value is nested deeper than ${JSON_DEPTH_MAX} levels; flatten it, or keep it in a column of type string.`,
+    });
+  return fits(text);
+}
+
+/** How deep the arrays and objects of sound JSON text are nested. */
+function depthOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const c = text[at];
+    if (quoted && c === "\\") at++;
+    else if (c === '"') quoted = !quoted;
+    else if (quoted) continue;
+    else if (c === "[" || c === "{") deepest = Math.max(deepest, ++depth);
+    else if (c === "]" || c === "}") depth--;
+  }
+  return deepest;
+}
+
 /** A 64-bit whole number in canonical form, or undefined when it is outside [min, max]. */
 function wholeNumber(value: bigint, min: bigint, max: bigint): Scalar | undefined {
   if (value < min || value > max) return undefined;
@@ -96,7 +122,8 @@ export function isScalar(type: ColumnType, value: unknown): value is Scalar {
 /** Like `isScalar`, with the reason and the size of the cell checked. */
 export function checkScalar(type: ColumnType, value: unknown): Result<Scalar, ValueError> {
   if (!isScalar(type, value)) return wrongType(type, value, HINTS[type]);
-  return typeof value === "string" ? fits(value) : ok(value);
+  if (typeof value !== "string") return ok(value);
+  return type === "json" ? jsonFits(value) : fits(value);
 }
 
 const HINTS: Record<ColumnType, string> = {
@@ -135,7 +162,7 @@ export function parseValue(type: ColumnType, input: unknown): Result<Scalar, Val
     }
     case "json": {
       const text = jsonText(value);
-      return text === undefined ? bad() : fits(text);
+      return text === undefined ? bad() : jsonFits(text);
     }
     case "bytes": {
       if (value instanceof Uint8Array) return fits(bytesToBase64(value));

@@ -10,6 +10,7 @@ import {
   fromJsonString,
   type JsonValue,
   type MessageInitShape,
+  type MessageShape,
   toBinary,
   toJson,
   toJsonString,
@@ -54,13 +55,29 @@ export function decodeDelta(message: DeltaMessage): Result<LooseDelta, LakeSyncE
   if (!letter)
     return bad('"op" of a delta has to be INSERT, UPDATE or DELETE.', { table: message.table, rowId: message.rowId });
   const hlc = hlcFromBigInt(message.hlc) as HlcText;
-  const columns = message.columns.map((c) => ({
-    name: c.column,
-    value: c.value ? toJson(ValueSchema, c.value) : null,
-  }));
+  const columns: { name: string; value: LooseValue }[] = [];
+  for (const { column: name, value } of message.columns) {
+    const json = looseValue(value);
+    if (json === undefined)
+      return bad(
+        `The value of column ${JSON.stringify(name.slice(0, 80))} cannot be said in JSON: it is NaN, infinite, of no kind, or nested too deep.`,
+        { table: message.table, rowId: message.rowId },
+      );
+    columns.push({ name, value: json });
+  }
   return ok({ letter, table: message.table, rowId: message.rowId, hlc, deltaId: message.deltaId, columns });
 }
 
+/** Undefined for what protobuf can carry and JSON cannot say. */
+function looseValue(value: MessageShape<typeof ValueSchema> | undefined): LooseValue | undefined {
+  try {
+    return value ? toJson(ValueSchema, value) : null;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A batch as it crosses RPC: the message's fields without its class. */
 export function packBatch(message: DeltaBatchMessage): PackedBatch {
   const { table, count, ops, rowIds, hlcs, clients, clientIndexes, columns } = message;
   return {
@@ -110,7 +127,8 @@ export function decodeMessage<T extends Message>(
     return ok(typeof body === "string" ? fromJsonString(schema, body) : fromBinary(schema, body));
   } catch (cause) {
     const what = typeof body === "string" ? "JSON" : "protobuf";
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const deep = cause instanceof RangeError; // the stack's end
+    const reason = deep ? "it is nested too deep" : cause instanceof Error ? cause.message : String(cause);
     return bad(
       `The body is not a ${schema.name} in ${what}: ${reason.slice(0, 300)}. See /openapi.json for its shape.`,
     );

@@ -7,12 +7,20 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 const ROOT = join(import.meta.dirname, "..");
-const SOURCES = ["{schemas,core,lake,adapters,durable-objects,worker}/**/*.{ts,js,wasm}", "wrangler.toml", "package-lock.json"];
+const SOURCES = [
+  "{schemas,core,lake,adapters,durable-objects,worker}/**/*.{ts,js,wasm}",
+  "wrangler.toml",
+  "package-lock.json",
+];
 
 export interface WorkerBundle {
   readonly root: string;
   /** ES modules and compiled wasm, the entry first. */
-  readonly modules: readonly { readonly type: "ESModule" | "CompiledWasm"; readonly path: string; readonly contents: string | Uint8Array<ArrayBuffer> }[];
+  readonly modules: readonly {
+    readonly type: "ESModule" | "CompiledWasm";
+    readonly path: string;
+    readonly contents: string | Uint8Array<ArrayBuffer>;
+  }[];
 }
 
 /** Builds the bundle unless one of the very same sources is there already. Takes some seconds. */
@@ -22,10 +30,13 @@ export async function workerBundle(): Promise<WorkerBundle> {
   const names = (await readdir(root)).filter((name) => name === "index.js" || name.endsWith(".wasm"));
   const modules = names.map(async (name) => {
     const path = join(root, name);
-    if (name.endsWith(".wasm")) return { type: "CompiledWasm" as const, path, contents: new Uint8Array(await readFile(path)) };
+    if (name.endsWith(".wasm"))
+      return { type: "CompiledWasm" as const, path, contents: new Uint8Array(await readFile(path)) };
     return { type: "ESModule" as const, path, contents: await readFile(path, "utf8") };
   });
-  const entryFirst = (await Promise.all(modules)).sort((a, b) => Number(b.path.endsWith("index.js")) - Number(a.path.endsWith("index.js")));
+  const entryFirst = (await Promise.all(modules)).sort(
+    (a, b) => Number(b.path.endsWith("index.js")) - Number(a.path.endsWith("index.js")),
+  );
   return { root, modules: entryFirst };
 }
 
@@ -33,7 +44,11 @@ async function sourcesDigest(): Promise<string> {
   const hash = createHash("sha256");
   const files: string[] = [];
   for await (const file of glob(SOURCES, { cwd: ROOT })) files.push(file);
-  for (const file of files.sort()) hash.update(file).update("\0").update(await readFile(join(ROOT, file)));
+  for (const file of files.sort())
+    hash
+      .update(file)
+      .update("\0")
+      .update(await readFile(join(ROOT, file)));
   return hash.digest("hex").slice(0, 16);
 }
 

@@ -27,6 +27,9 @@ export interface GatewayServerOptions {
 
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
+/** What a Worker would have as its R2 binding. */
+export type LakeBucket = import("@cloudflare/workers-types").R2Bucket;
+
 export class GatewayServer {
   readonly #options: GatewayServerOptions;
   #miniflare: Miniflare | undefined;
@@ -65,13 +68,16 @@ export class GatewayServer {
   /** A token for this gateway. @param claims at least `sub`; `role: "admin"` for an operator */
   async token(claims: Readonly<Record<string, unknown>>, expires = "1d"): Promise<string> {
     const key = new TextEncoder().encode(this.#options.jwtSecret);
-    return new SignJWT({ gw: this.#options.gatewayId, ...claims }).setProtectedHeader({ alg: "HS256" }).setExpirationTime(expires).sign(key);
+    return new SignJWT({ gw: this.#options.gatewayId, ...claims })
+      .setProtectedHeader({ alg: "HS256" })
+      .setExpirationTime(expires)
+      .sign(key);
   }
 
   /** Objects of the lake, for tools beside the gateway. */
-  async lake() {
+  async lake(): Promise<LakeBucket> {
     if (!this.#miniflare) throw new Error("The gateway server is not started; await start() first.");
-    return this.#miniflare.getR2Bucket("LAKE");
+    return (await this.#miniflare.getR2Bucket("LAKE")) as unknown as LakeBucket;
   }
 
   async stop(): Promise<void> {

@@ -13,7 +13,6 @@ import { icebergRoutes } from "./routes/iceberg.ts";
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.onError(onError);
-  app.notFound(notFound);
   app.use(requests);
   app.use(crossOrigin);
   app.get("/health", (c) => c.json({ status: "ok" }));
@@ -21,7 +20,21 @@ export function createApp(): Hono<AppEnv> {
   app.route("/v1/:gatewayId/admin", adminRoutes);
   app.route("/v1/:gatewayId", dataRoutes);
   app.route("/iceberg", catalogueRoutes());
+  app.notFound(notFound(methodsOf(app)));
   return app;
+}
+
+/** Which methods a path answers, by the routes of an app; middleware is no route. */
+function methodsOf(app: Hono<AppEnv>): (path: string) => string[] {
+  const routes = app.routes.filter((r) => r.method !== "ALL");
+  const patterns = routes.map(({ method, path }) => ({
+    method,
+    pattern: new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}$`),
+  }));
+  return (path) => {
+    const methods = new Set(patterns.filter((p) => p.pattern.test(path)).map((p) => p.method));
+    return [...(methods.has("GET") ? ["GET", "HEAD"] : []), ...[...methods].filter((m) => m !== "GET").sort()];
+  };
 }
 
 function catalogueRoutes(): Hono {

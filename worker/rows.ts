@@ -17,6 +17,14 @@ import {
   unwrap,
 } from "../schemas/index.ts";
 
+/** Whether every column of a page is one of these tables'. */
+export function knowsColumns(tables: readonly TableSchema[], page: proto.PullResponse): boolean {
+  return page.batches.every((batch) => {
+    const table = tables.find((t) => t.table === batch.table);
+    return batch.columns.every((column) => table?.columns.some((c) => c.name === column.name));
+  });
+}
+
 export function rowsOfPage(page: proto.PullResponse, tables: readonly TableSchema[]): proto.PullResponse {
   const rows: proto.Row[] = [];
   for (const message of page.batches) {

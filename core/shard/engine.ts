@@ -22,21 +22,14 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import {
-  assertLease,
-  type FlushPage,
-  formerRows,
-  historyPage,
-  type Lease,
-  rowsPage,
-  setAside,
-  tablesIn,
-} from "./flush.ts";
+import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
+import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
-import { type PushInput, type PushOutcome, push } from "./push.ts";
+import { type PushOutcome, push } from "./push.ts";
+import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
-import { flushedVersion, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
+import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
 
 export interface ShardLimits {
   /** Bytes of unflushed log past which pushes are refused (PU5). */
@@ -52,27 +45,6 @@ const DEFAULT_LIMITS: ShardLimits = {
   listMs: CHANGE_LIST_MS,
   listDeltas: CHANGE_LIST_DELTAS,
 };
-
-export interface ShardStatus {
-  readonly shard: string;
-  readonly configVersion: number;
-  readonly head: number;
-  readonly flushed: number;
-  readonly unflushedDeltas: number;
-  readonly unflushedBytes: number;
-  /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
-  readonly oldestMs: number | null;
-  readonly databaseBytes: number;
-  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
-  readonly lastError: string | null;
-  readonly setAside: readonly {
-    readonly table: string;
-    readonly fromSeq: number;
-    readonly toSeq: number;
-    readonly reason: string;
-  }[];
-  readonly tables: readonly { readonly table: string; readonly rows: number }[];
-}
 
 /** How one table of a lease ended. */
 export interface TableResult {
@@ -90,7 +62,6 @@ export class ShardEngine {
   #head = 0;
   #flushed = 0;
   #lease: Lease | undefined;
-  #former: Map<string, StoredRow> | undefined;
   #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
@@ -113,7 +84,6 @@ export class ShardEngine {
     this.#config = config === undefined ? undefined : (JSON.parse(config) as ShardConfig);
     const lease = readMeta(sql, "lease");
     this.#lease = lease === undefined ? undefined : (JSON.parse(lease) as Lease);
-    this.#former = undefined;
     this.#flushed = Number(readMeta(sql, "flushed") ?? 0);
     this.#measureLog();
     const [top] = sql.exec<{ head: number }>(
@@ -221,7 +191,6 @@ export class ShardEngine {
       this.#head = result.value.head;
       this.#logBytes += result.value.loggedBytes;
       this.#oldestMs ??= input.nowMs;
-      if (lease) this.#former = undefined;
     }
     return result;
   }
@@ -252,23 +221,21 @@ export class ShardEngine {
       : { token, from: this.#flushed as Seq, to: this.#head as Seq, expiresMs, attempt: 1, toMs: top?.at ?? nowMs };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
-    this.#former = undefined;
     const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
-  /** Keeps a lease from expiring while its consumer is at work. Throws `Conflict` for a stale token. */
+  /** Keeps a lease from expiring while its consumer is at work. Throws `LeaseLost` for a stale token. */
   renew(token: string, nowMs: number): void {
     const lease = { ...assertLease(this.#lease, token), expiresMs: nowMs + this.#limits.leaseMs };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
   }
 
-  /** @param after exclusive; the lease's `from` for the first page. Throws `Conflict` for a stale token. */
+  /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
   flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
     const lease = assertLease(this.#lease, token);
-    this.#former ??= formerRows(this.#sql, lease);
-    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars, this.#former);
+    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars);
   }
 
   /** Likewise, for the history. */
@@ -312,7 +279,6 @@ export class ShardEngine {
       return "again";
     }
     this.#lease = undefined;
-    this.#former = undefined;
     this.#flushed = lease.to;
     this.#measureLog();
     return "trimmed";
@@ -375,26 +341,17 @@ export class ShardEngine {
   }
 
   status(): ShardStatus {
-    const lease = this.#lease;
+    const { shard, version } = this.#configured();
     return {
-      shard: this.#configured().shard,
-      configVersion: this.#configured().version,
+      shard,
+      configVersion: version,
       head: this.#head,
       flushed: this.#flushed,
       unflushedDeltas: this.#head - this.#flushed,
       unflushedBytes: this.#logBytes,
       oldestMs: this.#oldestMs,
-      databaseBytes: this.#sql.sizeBytes,
-      lease: lease ? { from: lease.from, to: lease.to, attempt: lease.attempt, expiresMs: lease.expiresMs } : null,
-      lastError: readMeta(this.#sql, "flushError") ?? null,
-      setAside: this.#sql
-        .exec<{ t: number; first: number; last: number; aside: string }>(
-          "SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside",
-        )
-        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", fromSeq: r.first, toSeq: r.last, reason: r.aside })),
-      tables: this.#sql
-        .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
-        .map((r) => ({ table: this.#numbers.get(r.t) ?? "", rows: r.n })),
+      lease: this.#lease ? leaseStatus(this.#lease) : null,
+      ...storedStatus(this.#sql, (t) => this.#numbers.get(t) ?? ""),
     };
   }
 }

@@ -6,41 +6,27 @@
  * Everything is synchronous: within a shard nothing happens between reading the rows and writing them.
  */
 import {
-  type Claims,
-  type ClientId,
-  type DeltaBatch,
   type DeltaId,
   err,
   type HlcText,
   LakeSyncError,
-  type LooseDelta,
   makeStamp,
   ok,
   type Result,
   ROW_BYTES_MAX,
-  type Scalar,
   type Seq,
-  type TableSchema,
 } from "../../schemas/index.ts";
 import { deltaId } from "../delta-id.ts";
 import { applyEdit, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
-import { type Admitted, admitBatch, admitLoose, type Candidate, type Refusal } from "./admit.ts";
-import { ownsRow, type ShardConfig } from "./config.ts";
+import type { Candidate, Refusal } from "./admit.ts";
+import type { ShardConfig } from "./config.ts";
+import { byTable, type Item, ownsAll, type PushInput, type TableWork } from "./input.ts";
 import { type Aside, appendLog, editKey, knownEdits, type LogEntry } from "./log.ts";
 import { type PackedRow, readRows, writeRows } from "./store.ts";
 import { type Cells, flushedVersion, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
-
-export interface PushInput {
-  readonly clientId: ClientId;
-  readonly claims: Claims;
-  readonly nowMs: number;
-  /** Programs' edits, in columns. */
-  readonly batches: readonly DeltaBatch[];
-  /** People's edits; their ids are answered. */
-  readonly deltas: readonly LooseDelta[];
-}
+import { cellsOf, mayWrite, pick, WRITE_FORBIDDEN } from "./write-rules.ts";
 
 export interface Rejected extends Refusal {
   readonly deltaId: string;
@@ -100,78 +86,7 @@ export function push(context: PushContext, input: PushInput): Result<PushResult,
   return ok({ ...outcome, head, loggedBytes, loggedDeltas: head - context.head });
 }
 
-/** Rows of known tables have to be this shard's; what belongs to no table is refused delta by delta. */
-function ownsAll({ tables, owns }: ShardConfig, { batches, deltas }: PushInput): boolean {
-  const known = new Set(tables.map((t) => t.table));
-  const owned = (table: string, rowId: string) => !known.has(table) || ownsRow(owns[table], rowId);
-  return (
-    batches.every((b) =>
-      owns[b.table]?.of === 1 && !owns[b.table]?.sealed ? true : b.rowIds.every((id) => owned(b.table, id)),
-    ) && deltas.every((d) => owned(d.table, d.rowId))
-  );
-}
-
 const utf8 = new TextEncoder();
-
-interface TableWork {
-  readonly name: string;
-  readonly table: TableSchema | undefined;
-  readonly items: Item[];
-}
-
-interface Item {
-  readonly admitted: Admitted;
-  /** What the delta was, for its id and for the refusal. */
-  readonly rowId: string;
-  readonly hlc: HlcText;
-  readonly columns: () => Record<string, Scalar>;
-  /** The delta came by itself: its id is answered, and the id it claims is compared. */
-  readonly loose?: { readonly claimed: string };
-}
-
-function byTable(config: ShardConfig, input: PushInput): TableWork[] {
-  const works = new Map<string, TableWork>();
-  const workOf = (name: string): TableWork => {
-    const work = works.get(name) ?? { name, table: config.tables.find((t) => t.table === name), items: [] };
-    works.set(name, work);
-    return work;
-  };
-  for (const batch of input.batches) {
-    const { table, items } = workOf(batch.table);
-    if (!table) {
-      for (const [at, rowId] of batch.rowIds.entries())
-        items.push({ admitted: unknownTable(batch.table), rowId, hlc: batch.hlcs[at] as HlcText, columns: () => ({}) });
-      continue;
-    }
-    let at = 0;
-    for (const admitted of admitBatch(table, batch, input.nowMs)) {
-      const columns = () => ("candidate" in admitted ? namedCells(table, admitted.candidate.cells) : {});
-      items.push({ admitted, rowId: batch.rowIds[at] as string, hlc: batch.hlcs[at] as HlcText, columns });
-      at++;
-    }
-  }
-  for (const delta of input.deltas) {
-    const { table, items } = workOf(delta.table);
-    const admitted = table ? admitLoose(table, delta, input.nowMs) : unknownTable(delta.table);
-    const columns = () => (table && "candidate" in admitted ? namedCells(table, admitted.candidate.cells) : {});
-    items.push({ admitted, rowId: delta.rowId, hlc: delta.hlc, columns, loose: { claimed: delta.deltaId } });
-  }
-  return [...works.values()];
-}
-
-const unknownTable = (name: string): Admitted => ({
-  refusal: {
-    code: "UnknownTable",
-    message: `There is no table ${JSON.stringify(name.slice(0, 80))}; an admin puts its schema at /admin/tables/.`,
-  },
-});
-
-function namedCells(table: TableSchema, cells: Cells): Record<string, Scalar> {
-  const named: Record<string, Scalar> = {};
-  for (const column of table.columns)
-    if (Object.hasOwn(cells, column.id)) named[column.name] = cells[column.id] as Scalar;
-  return named;
-}
 
 /** What was read of a row, and what becomes of it. */
 interface Touched {
@@ -179,8 +94,8 @@ interface Touched {
   /** As stored, for a flush under way; absent for a new row. */
   readonly before: PackedRow | undefined;
   changed: boolean;
-  /** Length of the stored text, from above. */
-  chars: number;
+  /** Of the stored text, from above. */
+  bytes: number;
 }
 
 class TablePush {
@@ -230,10 +145,10 @@ class TablePush {
   #load(t: number): void {
     const ids = new Set<string>();
     for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
-    for (const id of ids) this.#rows.set(id, { row: newRow(), before: undefined, changed: false, chars: 0 });
+    for (const id of ids) this.#rows.set(id, { row: newRow(), before: undefined, changed: false, bytes: 0 });
     for (const before of readRows(this.#context.sql, t, [...ids])) {
       const row = unpackRow(before.seq, before.state);
-      this.#rows.set(before.id, { row, before, changed: false, chars: before.state.length });
+      this.#rows.set(before.id, { row, before, changed: false, bytes: before.state.length * 3 });
     }
   }
 
@@ -288,7 +203,7 @@ class TablePush {
         message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.`,
       };
     const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
-    if (!unrestricted && !this.#mayWrite(row, after, candidate)) return WRITE_FORBIDDEN;
+    if (!unrestricted && !mayWrite(this.#access.writes, row, after, candidate.cells)) return WRITE_FORBIDDEN;
     if (!changed) {
       if (!showsEdit(row.state, stamp)) this.#traceless.push(candidate);
       return undefined;
@@ -319,32 +234,18 @@ class TablePush {
   }
 
   /**
-   * Write rules hold for the row before and after. A row that is not alive is judged by what it was when it died and by
-   * cells that outlived it; the id of one that is dead and empty is free to be inserted again. A row that may not be seen
-   * and one that is not there get the same answer (PL4).
+   * Estimated from above first (a control character takes six bytes in JSON): exact counting is for the rows that come near
+   * the limit. Row and edit count together, since a log entry may have to hold both. A delete makes no row larger.
    */
-  #mayWrite(before: StoredRow, after: StoredRow["state"], candidate: Candidate): boolean {
-    const { writes } = this.#access;
-    const alive = isAlive(after);
-    if (isAlive(before.state))
-      return writes((id) => cellOf(before.state, id)) && (!alive || writes((id) => cellOf(after, id)));
-    const past = (id: number) => cellOf(before.state, id) ?? before.grave?.[id];
-    const holdsCells = before.state.layers.length > 0;
-    if (alive) return (!holdsCells || writes(past)) && writes((id) => cellOf(after, id));
-    const known = holdsCells || before.grave !== undefined;
-    return (!known || writes(past)) && writes((id) => candidate.cells[id] ?? past(id));
-  }
-
-  /** Estimated from above first: exact counting is for the rows that come near the limit. */
-  #tooLarge(touched: Touched, candidate: Candidate): boolean {
+  #tooLarge(touched: Touched, { letter, cells }: Candidate): boolean {
+    if (letter === "D") return false;
     let added = 64;
-    for (const id in candidate.cells) added += 8 + String(candidate.cells[id]).length;
-    touched.chars += added;
-    if (touched.chars * 3 <= ROW_BYTES_MAX) return false;
-    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(candidate.cells)).length;
-    if (bytes <= ROW_BYTES_MAX) return false;
-    touched.chars -= added;
-    return true;
+    for (const id in cells) added += 8 + String(cells[id]).length * 6;
+    touched.bytes += added;
+    if (touched.bytes <= ROW_BYTES_MAX) return false;
+    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(cells)).length;
+    if (bytes > ROW_BYTES_MAX) touched.bytes -= added;
+    return bytes > ROW_BYTES_MAX;
   }
 
   /** Late edits that lost everywhere change no row, but belong to the history, once. */
@@ -363,24 +264,3 @@ class TablePush {
     for (const [id, { row, changed }] of this.#rows) if (changed) yield { id, seq: row.seq, state: packRow(row) };
   }
 }
-
-function cellsOf(state: StoredRow["state"], columns: readonly number[]): Cells {
-  const cells: Cells = {};
-  for (const id of columns) {
-    const value = cellOf(state, id);
-    if (value !== undefined) cells[id] = value;
-  }
-  return cells;
-}
-
-function pick(cells: Cells, columns: readonly number[]): Cells {
-  const picked: Cells = {};
-  for (const id of columns) if (cells[id] !== undefined) picked[id] = cells[id];
-  return picked;
-}
-
-const WRITE_FORBIDDEN: Refusal = {
-  code: "WriteForbidden",
-  message:
-    "The sync rules do not let this token write this row as it is or as it would be; the device has to take the edit back.",
-};

@@ -29,7 +29,7 @@ export function rowOf(edits: readonly StampedEdit[]): OracleRow {
   for (const { letter, stamp, columns } of edits) {
     if (letter === "D" || stamp < deleted) continue; // M3
     for (const [name, value] of Object.entries(columns)) {
-      const held = cells[name];
+      const held = Object.hasOwn(cells, name) ? cells[name] : undefined;
       const wins = !held || stamp > held.stamp || (stamp === held.stamp && greater(value, held.value)); // M2
       if (wins) cells[name] = { value, stamp };
     }

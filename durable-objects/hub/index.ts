@@ -7,7 +7,17 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { LakeSyncError, POKE_MERGE_MS, proto, type Result, SOCKETS_PER_HUB_MAX } from "../../schemas/index.ts";
+import {
+  BODY_BYTES_MAX,
+  base64ToBytes,
+  bytesToBase64,
+  isLakeSyncError,
+  LakeSyncError,
+  POKE_MERGE_MS,
+  proto,
+  type Result,
+  SOCKETS_PER_HUB_MAX,
+} from "../../schemas/index.ts";
 import { forGateway, type Grant, verifyToken } from "../auth.ts";
 import type { Env } from "../env.ts";
 import { Router } from "../router.ts";
@@ -17,6 +27,8 @@ export const SUBPROTOCOL = "lakesync.v1";
 /** WebSocket close codes of our own (RFC 6455, section 7.4.2: 4000 to 4999 are private). */
 const CLOSE_TOKEN_EXPIRED = 4001;
 const CLOSE_BAD_FRAME = 4002;
+/** Grants whose socket is gone are looked for at least this often: not every close is heard of. Milliseconds. */
+const SWEEP_MS = 24 * 3600 * 1000;
 
 interface SocketGrant {
   readonly id: string;
@@ -32,20 +44,18 @@ export class Hub extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#router = new Router(env);
+    // Answered by the runtime, without waking the hub.
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS grants (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID");
   }
 
   /** The Worker has verified the token and upgrades the connection here. */
   async #accept(request: Request, grant: Grant): Promise<Response> {
     if (this.ctx.getWebSockets().length >= SOCKETS_PER_HUB_MAX)
-      return Response.json(
-        {
-          error: new LakeSyncError(
-            "RateLimited",
-            "The gateway holds as many sockets as it can; use HTTP or try again later.",
-          ).toJSON(),
-        },
-        { status: 429 },
+      throw new LakeSyncError(
+        "RateLimited",
+        `The gateway holds ${SOCKETS_PER_HUB_MAX} sockets, as many as it can; use HTTP, or try again later.`,
+        { limit: SOCKETS_PER_HUB_MAX },
       );
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
@@ -63,9 +73,12 @@ export class Hub extends DurableObject<Env> {
   }
 
   override async fetch(request: Request): Promise<Response> {
-    const grant = JSON.parse(request.headers.get(GRANT_HEADER) ?? "null") as Grant | null;
-    if (!grant) return new Response(null, { status: 403 });
-    return this.#accept(request, grant);
+    try {
+      return await this.#accept(request, unpackGrant(request.headers.get(GRANT_HEADER) ?? ""));
+    } catch (error) {
+      if (isLakeSyncError(error)) return Response.json({ error: error.toJSON() }, { status: error.status });
+      throw error;
+    }
   }
 
   #storeGrant(id: string, grant: Grant): void {
@@ -83,15 +96,16 @@ export class Hub extends DurableObject<Env> {
 
   /** @param exp seconds since 1970 */
   async #wakeAt(exp: number): Promise<void> {
+    const at = Math.min(exp * 1000, Date.now() + SWEEP_MS);
     const alarm = await this.ctx.storage.getAlarm();
-    if (alarm === null || alarm > exp * 1000) await this.ctx.storage.setAlarm(exp * 1000);
+    if (alarm === null || alarm > at) await this.ctx.storage.setAlarm(at);
   }
 
   /** Closes sockets whose token has expired (S5), and forgets grants whose socket is gone. */
   override async alarm(): Promise<void> {
     const now = Date.now();
     const live = new Set<string>();
-    let next = Number.POSITIVE_INFINITY;
+    let next = now + SWEEP_MS;
     for (const socket of this.ctx.getWebSockets()) {
       const { id, exp } = socket.deserializeAttachment() as SocketGrant;
       if (exp * 1000 <= now) {
@@ -103,11 +117,12 @@ export class Hub extends DurableObject<Env> {
     }
     for (const { id } of this.ctx.storage.sql.exec<{ id: string }>("SELECT id FROM grants").toArray())
       if (!live.has(id)) this.#forget(id);
-    if (Number.isFinite(next)) await this.ctx.storage.setAlarm(next);
+    if (live.size > 0) await this.ctx.storage.setAlarm(next);
   }
 
   #expire(socket: WebSocket): void {
-    socket.close(CLOSE_TOKEN_EXPIRED, "The token has expired.");
+    this.#forget((socket.deserializeAttachment() as SocketGrant).id);
+    socket.close(CLOSE_TOKEN_EXPIRED, "The token has expired; connect again with a new one.");
   }
 
   #forget(id: string): void {
@@ -118,19 +133,35 @@ export class Hub extends DurableObject<Env> {
     this.#forget((socket.deserializeAttachment() as SocketGrant).id);
   }
 
-  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    const attached = socket.deserializeAttachment() as SocketGrant;
-    if (attached.exp * 1000 <= Date.now()) return this.#expire(socket);
-    if (message === "ping") return socket.send("pong");
-    const frame = typeof message === "string" ? undefined : decodeFrame(message);
-    const grant = this.#grant(attached.id);
-    if (!frame || !grant)
-      return socket.close(CLOSE_BAD_FRAME, "Frames are binary protobuf messages of type lakesync.v1.Frame.");
-    const body = await this.#answer(socket, attached.id, grant, frame);
-    if (body) socket.send(encodeFrame(frame.id, body));
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.#forget((socket.deserializeAttachment() as SocketGrant).id);
   }
 
-  async #answer(socket: WebSocket, id: string, grant: Grant, frame: proto.Frame): Promise<FrameBody | undefined> {
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const { id, exp } = socket.deserializeAttachment() as SocketGrant;
+    const grant = this.#grant(id);
+    if (exp * 1000 <= Date.now() || !grant) return this.#expire(socket);
+    const frame = decodeFrame(message);
+    if (isLakeSyncError(frame)) {
+      socket.send(encodeFrame(0, errorBody(frame)));
+      return socket.close(CLOSE_BAD_FRAME, frame.code);
+    }
+    socket.send(encodeFrame(frame.id, await this.#answerSafely(socket, id, grant, frame)));
+  }
+
+  /** A failure that nobody foresaw is answered too, and costs the socket nothing. */
+  async #answerSafely(socket: WebSocket, id: string, grant: Grant, frame: proto.Frame): Promise<FrameBody> {
+    try {
+      return await this.#answer(socket, id, grant, frame);
+    } catch (thrown) {
+      const { gatewayId } = grant;
+      const error = thrown instanceof Error ? thrown.stack : String(thrown);
+      console.error(JSON.stringify({ level: "error", event: "frame", gatewayId, frame: frame.body.case, error }));
+      return errorBody(new LakeSyncError("Internal", "Something went wrong in the gateway; try again in a moment."));
+    }
+  }
+
+  async #answer(socket: WebSocket, id: string, grant: Grant, frame: proto.Frame): Promise<FrameBody> {
     const { gatewayId, claims } = grant;
     switch (frame.body.case) {
       case "push":
@@ -145,7 +176,7 @@ export class Hub extends DurableObject<Env> {
   }
 
   /** A new token for the same gateway and user keeps the socket open; rules see its claims from now on. */
-  async #renew(socket: WebSocket, id: string, old: Grant, token: string): Promise<FrameBody | undefined> {
+  async #renew(socket: WebSocket, id: string, old: Grant, token: string): Promise<FrameBody> {
     const verified = await verifyToken(this.env, token);
     const grant = verified.ok ? forGateway(verified.value, old.gatewayId) : verified;
     if (!grant.ok) return errorBody(grant.error);
@@ -173,7 +204,7 @@ export class Hub extends DurableObject<Env> {
     for (const socket of this.ctx.getWebSockets()) {
       const { exp } = socket.deserializeAttachment() as SocketGrant;
       if (exp * 1000 <= this.#pokedAt) this.#expire(socket);
-      else socket.send(frame);
+      else sendQuietly(socket, frame);
     }
   }
 
@@ -186,13 +217,35 @@ export class Hub extends DurableObject<Env> {
 /** Carries the verified grant from the Worker to the hub; never taken from outside, since the Worker sets it. */
 export const GRANT_HEADER = "x-lakesync-grant";
 
+/** As a header's value: claims may hold any characters, headers may not. */
+export const packGrant = (grant: Grant): string => bytesToBase64(new TextEncoder().encode(JSON.stringify(grant)));
+const unpackGrant = (text: string): Grant => JSON.parse(new TextDecoder().decode(base64ToBytes(text))) as Grant;
+
 type FrameBody = Exclude<proto.Frame["body"], { case: undefined }>;
 
-function decodeFrame(message: ArrayBuffer): proto.Frame | undefined {
+function decodeFrame(message: string | ArrayBuffer): proto.Frame | LakeSyncError {
+  if (typeof message === "string")
+    return new LakeSyncError(
+      "BadRequest",
+      'Frames are binary: protobuf messages of type lakesync.v1.Frame. The only text is "ping".',
+    );
+  if (message.byteLength > BODY_BYTES_MAX)
+    return new LakeSyncError("TooLarge", `A frame has at most ${BODY_BYTES_MAX} bytes; send smaller pushes.`, {
+      limit: BODY_BYTES_MAX,
+    });
   try {
     return fromBinary(proto.FrameSchema, new Uint8Array(message));
   } catch {
-    return undefined;
+    return new LakeSyncError("BadRequest", "The frame is not a protobuf message of type lakesync.v1.Frame.");
+  }
+}
+
+/** To a socket that may be closing. */
+function sendQuietly(socket: WebSocket, frame: Uint8Array): void {
+  try {
+    socket.send(frame);
+  } catch {
+    // Its close event comes by itself.
   }
 }
 

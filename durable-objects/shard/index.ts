@@ -22,9 +22,11 @@ import {
   FLUSH_AGE_MS,
   FLUSH_BYTES,
   FLUSH_DELTAS,
+  FLUSH_PAGE_BYTES,
   LakeSyncError,
   type PackedBatch,
   packBatch,
+  ROW_ID_BYTES_MAX,
   type Seq,
   type TableSchema,
   unwrap,
@@ -45,13 +47,22 @@ export interface ShardAddress {
 export type ShardPush = Pick<PushInput, "clientId" | "claims" | "deltas"> & {
   readonly batches: readonly PackedBatch[];
 };
-export type ShardPage = Omit<PullPage, "batches"> & { readonly batches: readonly PackedBatch[] };
+export type ShardPage = Omit<PullPage, "batches"> & {
+  readonly batches: readonly PackedBatch[];
+  /** The tenant's version that this page goes by: a caller that knows an older one may have asked the wrong shards. */
+  readonly version: number;
+};
+
+/** At most one hint a second, however fast the log grows. */
+const HINT_MS = 1000;
+/** Rows read at once for a copy; each may have a megabyte. */
+const EXPORT_ROWS = 8;
 
 export class Shard extends DurableObject<Env> {
   readonly #sql: DurableSqlStore;
   readonly #engine: ShardEngine;
   #alarmAt: number | null | undefined;
-  #hinted = 0;
+  #hintedMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -102,14 +113,13 @@ export class Shard extends DurableObject<Env> {
     this.ctx.waitUntil(this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head));
     const { deltas, bytes, oldestMs } = this.#engine.unflushed;
     const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
-    if (grown && this.#engine.head - this.#hinted >= FLUSH_DELTAS / 10)
-      this.ctx.waitUntil(this.#hint(gatewayId, shard));
+    if (grown && Date.now() - this.#hintedMs >= HINT_MS) this.ctx.waitUntil(this.#hint(gatewayId, shard));
     if (this.#alarmAt === undefined) this.#alarmAt = await this.ctx.storage.getAlarm();
     if (this.#alarmAt === null) await this.#setAlarm((oldestMs ?? Date.now()) + this.#ageMs);
   }
 
   get #ageMs(): number {
-    return Number(this.env.FLUSH_AGE_MS ?? FLUSH_AGE_MS);
+    return Number(this.env.FLUSH_AGE_MS) || FLUSH_AGE_MS;
   }
 
   async #setAlarm(at: number): Promise<void> {
@@ -118,7 +128,7 @@ export class Shard extends DurableObject<Env> {
   }
 
   async #hint(gatewayId: string, shard: string): Promise<void> {
-    this.#hinted = this.#engine.head;
+    this.#hintedMs = Date.now();
     await this.env.FLUSH_QUEUE.send({ gatewayId, shard });
   }
 
@@ -131,12 +141,16 @@ export class Shard extends DurableObject<Env> {
     await this.#hint(config.gatewayId, config.shard);
   }
 
-  async pull(address: ShardAddress, input: PullInput): Promise<Plain<ShardPage>> {
+  /** @param clientId whose device asks, where it says so: another user's is refused (S6) */
+  async pull(address: ShardAddress, input: PullInput, clientId = ""): Promise<Plain<ShardPage>> {
     return plainly(async () => {
       await this.#current(address);
+      const owner = clientId === "" ? undefined : this.#engine.ownerOf(clientId);
+      if (owner !== undefined && owner !== input.claims.sub) throw clientIdTaken(clientId);
       const page = this.#engine.pull(input);
       if (!page.ok) throw page.error;
-      return { ...page.value, batches: page.value.batches.map((b) => packBatch(encodeBatch(b))) };
+      const batches = page.value.batches.map((b) => packBatch(encodeBatch(b)));
+      return { ...page.value, batches, version: this.#engine.config?.version ?? 0 };
     });
   }
 
@@ -160,16 +174,35 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.settle(token, results, Date.now()));
   }
 
-  async status(): Promise<ShardStatus & { readonly rowsWritten: number }> {
-    return { ...this.#engine.status(), rowsWritten: this.#sql.rowsWritten };
+  async status(address: ShardAddress): Promise<Plain<ShardStatus & { readonly rowsWritten: number }>> {
+    return plainly(async () => {
+      await this.#current(address);
+      return { ...this.#engine.status(), rowsWritten: this.#sql.rowsWritten };
+    });
+  }
+
+  async progress(): Promise<Plain<{ head: number; flushed: number }>> {
+    return plainly(() => ({ head: this.#engine.head, flushed: this.#engine.head - this.#engine.unflushed.deltas }));
   }
 
   async pending(table: string): Promise<Plain<number>> {
     return plainly(() => this.#engine.pending(table));
   }
 
-  async exportRows(table: string, after: string, limit: number): Promise<Plain<{ rows: PackedRow[]; head: number }>> {
-    return plainly(() => ({ rows: this.#engine.exportRows(table, after, limit), head: this.#engine.head }));
+  /** A page of stored rows, by id, that fits into one message. No rows: there are no more. */
+  async exportRows(table: string, after: string): Promise<Plain<{ rows: PackedRow[]; head: number }>> {
+    return plainly(() => {
+      const rows: PackedRow[] = [];
+      let chars = 0;
+      for (let last = after; chars < FLUSH_PAGE_BYTES; ) {
+        const some = this.#engine.exportRows(table, last, EXPORT_ROWS);
+        rows.push(...some);
+        for (const { state } of some) chars += state.length + ROW_ID_BYTES_MAX;
+        last = some.at(-1)?.id ?? "";
+        if (some.length < EXPORT_ROWS) break;
+      }
+      return { rows, head: this.#engine.head };
+    });
   }
 
   async importRows(table: string, rows: readonly PackedRow[], head: number): Promise<Plain<void>> {

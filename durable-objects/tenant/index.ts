@@ -1,18 +1,13 @@
 /**
- * The Tenant: a shell around the tenant engine. A change of schemas or rules reaches every shard before it is answered; a
- * change of layout is carried out step by step by the alarm, and survives a restart at any of them:
+ * The Tenant: a shell around the tenant engine. A change of schemas or rules reaches every shard before it is answered; what
+ * broke off on the way, and a change of layout, is carried on by the alarm, step by step, each of which may be repeated:
  *
- *   seal (shards refuse pushes to the table) -> drain (its log is flushed) -> copy rows -> switch the map -> drop old rows
+ *   drain     wait until the old shards have flushed what they held: the destination works
+ *   sealed    they refuse pushes to the table; flush the rest, copy rows
+ *   switched  every shard knows the new map; drop old rows
  */
 import { DurableObject } from "cloudflare:workers";
-import {
-  COMMON_SHARD,
-  type PackedRow,
-  rowHash,
-  type ShardConfig,
-  TenantEngine,
-  type TenantState,
-} from "../../core/index.ts";
+import { type PackedRow, rowHash, type ShardConfig, TenantEngine, type TenantState } from "../../core/index.ts";
 import {
   type GatewayId,
   LakeSyncError,
@@ -25,12 +20,15 @@ import type { Env } from "../env.ts";
 import { call, type Plain, plainly, toPlain } from "../rpc.ts";
 import { DurableSqlStore } from "../sql-store.ts";
 
-const MOVE_STEP_MS = 500;
-const COPY_ROWS = 2000;
+/** Between two looks at a move; doubled each time that it could not go on. Milliseconds. */
+const STEP_MS = 200;
+const STEP_MS_MAX = 30_000;
 
 export class Tenant extends DurableObject<Env> {
   readonly #engine: TenantEngine;
-  #gatewayId: GatewayId | undefined;
+  /** Seqs that the shards of a move have to have flushed before they are sealed; forgotten with the memory, and set anew. */
+  readonly #goals = new Map<string, number>();
+  #waited = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -38,8 +36,7 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /** The tenant's whole state, for routing; cached by callers under its version. */
-  async state(gatewayId: string): Promise<Plain<TenantState>> {
-    this.#gatewayId = gatewayId as GatewayId;
+  async state(_gatewayId: string): Promise<Plain<TenantState>> {
     return plainly(() => this.#engine.state);
   }
 
@@ -61,13 +58,24 @@ export class Tenant extends DurableObject<Env> {
 
   async #change<T>(gatewayId: string, body: () => Result<T, LakeSyncError>): Promise<Plain<T>> {
     return plainly(async () => {
-      const version = this.#engine.state.version;
       const result = body();
       if (!result.ok) throw result.error;
-      if (this.#engine.state.version > version) await this.#tellShards(gatewayId as GatewayId);
-      if (this.#engine.state.move) await this.#planMove(gatewayId as GatewayId);
+      // What is stored is carried out by the alarm, whatever breaks off below.
+      if ((await this.#told()) < this.#engine.state.version) await this.#wake(gatewayId as GatewayId);
+      await this.#tellShards(gatewayId as GatewayId);
       return result.value;
     });
+  }
+
+  /** The tenant's version that every shard knows. */
+  async #told(): Promise<number> {
+    return (await this.ctx.storage.get<number>("told")) ?? 0;
+  }
+
+  async #wake(gatewayId: GatewayId): Promise<void> {
+    await this.ctx.storage.put("gatewayId", gatewayId);
+    this.#waited = 0;
+    await this.ctx.storage.setAlarm(Date.now() + STEP_MS);
   }
 
   #shard(gatewayId: GatewayId, shard: string) {
@@ -76,40 +84,64 @@ export class Tenant extends DurableObject<Env> {
 
   /** Every shard knows before the change is answered: nobody sees by old rules what new ones forbid. */
   async #tellShards(gatewayId: GatewayId): Promise<void> {
-    const shards = new Set([COMMON_SHARD, ...this.#engine.shards()]);
-    const told = [...shards].map((shard) =>
-      this.#shard(gatewayId, shard).configure(this.#engine.shardConfig(gatewayId, shard)),
-    );
+    const { version } = this.#engine.state;
+    if ((await this.#told()) >= version) return;
+    const told = this.#engine
+      .shards()
+      .map((shard) => this.#shard(gatewayId, shard).configure(this.#engine.shardConfig(gatewayId, shard)));
     try {
       await Promise.all(told);
     } catch (cause) {
       throw new LakeSyncError(
         "Unavailable",
-        "The change is stored, but a shard did not answer when told of it; send it again.",
+        "The change is stored, but a shard did not answer when told of it; it will be told. Send the change again to be sure.",
         {},
         { cause },
       );
     }
-    await this.env.HUB.getByName(gatewayId).poke(gatewayId, "rules", this.#engine.state.version);
+    await this.ctx.storage.put("told", Math.max(await this.#told(), version));
+    await this.env.HUB.getByName(gatewayId).poke(gatewayId, "rules", version);
   }
 
-  async #planMove(gatewayId: GatewayId): Promise<void> {
-    await this.ctx.storage.put("gatewayId", gatewayId);
-    await this.ctx.storage.setAlarm(Date.now());
-  }
-
+  /** At least once, and again after a crash: what is set here counts only once all has been done. */
   override async alarm(): Promise<void> {
-    const gatewayId = this.#gatewayId ?? (await this.ctx.storage.get<GatewayId>("gatewayId"));
+    const gatewayId = await this.ctx.storage.get<GatewayId>("gatewayId");
+    if (!gatewayId) return;
+    let done = false;
+    try {
+      await this.#tellShards(gatewayId);
+      done = await this.#step(gatewayId);
+    } catch (error) {
+      const cause = error instanceof Error && error.cause ? `: ${error.cause}` : "";
+      console.warn(JSON.stringify({ level: "warn", event: "move", gatewayId, error: `${error}${cause}` }));
+    }
+    if (done) return;
+    await this.ctx.storage.setAlarm(Date.now() + Math.min(STEP_MS_MAX, STEP_MS * 2 ** this.#waited++));
+  }
+
+  /** Takes a move as far as it goes now. @returns whether there is nothing left to do */
+  async #step(gatewayId: GatewayId): Promise<boolean> {
     const { move } = this.#engine.state;
-    if (!gatewayId || !move) return;
-    await this.ctx.storage.setAlarm(Date.now() + MOVE_STEP_MS); // whatever fails below is tried again
+    if (!move) return true;
+    const { table, from, to } = move;
+    switch (move.phase) {
+      case "drain":
+        if (!(await this.#flushedOnce(gatewayId, from))) return false;
+        this.#engine.sealMove();
+        break;
+      case "sealed":
+        if (!(await this.#drained(gatewayId, table, from))) return false;
+        for (const shard of from) await this.#copy(gatewayId, table, shard, to);
+        this.#engine.switchMove();
+        break;
+      case "switched":
+        for (const shard of from)
+          if (!to.includes(shard)) await this.#ask(this.#shard(gatewayId, shard).dropRows(table));
+        this.#engine.endMove();
+    }
+    this.#waited = 0;
     await this.#tellShards(gatewayId);
-    if (!(await this.#drained(gatewayId, move.table, move.from))) return;
-    for (const from of move.from) await this.#copy(gatewayId, move.table, from, move.to);
-    this.#engine.finishMove();
-    await this.#tellShards(gatewayId);
-    for (const from of move.from) await this.#ask(this.#shard(gatewayId, from).dropRows(move.table));
-    await this.ctx.storage.deleteAlarm();
+    return this.#step(gatewayId);
   }
 
   async #ask<T>(promise: Promise<Plain<T>>): Promise<T> {
@@ -118,6 +150,23 @@ export class Tenant extends DurableObject<Env> {
     return answer.value;
   }
 
+  /** Whether everything that the shards held when first asked is flushed. */
+  async #flushedOnce(gatewayId: GatewayId, shards: readonly string[]): Promise<boolean> {
+    let behind = false;
+    for (const name of shards) {
+      const shard = this.#shard(gatewayId, name);
+      const { head, flushed } = await this.#ask(shard.progress());
+      const goal = this.#goals.get(name) ?? head;
+      this.#goals.set(name, goal);
+      if (flushed >= goal) continue;
+      behind = true;
+      await this.#ask(shard.askFlush());
+    }
+    if (!behind) this.#goals.clear();
+    return !behind;
+  }
+
+  /** Whether nothing of a sealed table waits to be flushed. */
   async #drained(gatewayId: GatewayId, table: string, shards: readonly string[]): Promise<boolean> {
     let left = 0;
     for (const name of shards) {
@@ -132,7 +181,7 @@ export class Tenant extends DurableObject<Env> {
   /** Copies rows as they are; a copy that is repeated after a failure writes the same again. */
   async #copy(gatewayId: GatewayId, table: string, from: string, to: readonly string[]): Promise<void> {
     for (let after = ""; ; ) {
-      const { rows, head } = await this.#ask(this.#shard(gatewayId, from).exportRows(table, after, COPY_ROWS));
+      const { rows, head } = await this.#ask(this.#shard(gatewayId, from).exportRows(table, after));
       const parts = to.map((): PackedRow[] => []);
       for (const row of rows) parts[rowHash(row.id) % to.length]?.push(row);
       for (const [at, part] of parts.entries())

@@ -49,9 +49,11 @@ async function pushFlights(alice: Device, bob: Device): Promise<void> {
     await alice.sync.tracker.insertMany("flights", halves[0]);
     await bob.sync.tracker.insertMany("flights", halves[1]);
   });
+  const stop = progressOf(alice, bob);
   await timed("both devices push, and pull each other's", rows.length, () =>
     Promise.all([alice.sync.syncOnce(), bob.sync.syncOnce()]),
   );
+  stop();
 }
 
 /** A line now and then while devices sync. @returns a function that ends it */
@@ -59,8 +61,9 @@ function progressOf(...devices: Device[]): () => void {
   const latest = devices.map(() => ({ pushed: 0, pulled: 0 }));
   let saidAt = performance.now();
   const stops = devices.map((device, at) =>
-    device.sync.on("progress", (report) => {
-      latest[at] = report;
+    device.sync.on("progress", ({ pushed, pulled }) => {
+      const sum = latest[at] ?? { pushed: 0, pulled: 0 };
+      latest[at] = { pushed: sum.pushed + pushed, pulled: sum.pulled + pulled };
       if (performance.now() - saidAt < 4000) return;
       saidAt = performance.now();
       say(
@@ -94,9 +97,7 @@ async function main(json: boolean): Promise<boolean> {
     for (const [name, held] of Object.entries(conflicts)) say(`${held ? "as it should be" : "WRONG"}: ${name}`);
     await bob.sync.syncOnce();
     await alice.sync.syncOnce();
-    await timed("flush of what was left into Iceberg", FLIGHTS, () =>
-      gateway.admin("POST", `/v1/${GATEWAY_ID}/admin/flush`),
-    );
+    await flush();
     return await report(gateway, [alice, bob, carol], conflicts, json);
   } finally {
     await gateway.server.stop();

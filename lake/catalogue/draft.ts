@@ -129,9 +129,15 @@ function metadataLog(
   return [...log, entry].slice(-max);
 }
 
-/** Files that fall out of the metadata log between two versions, where the table asks for them to be deleted. */
+/**
+ * Files that fall out of the metadata log between two versions, where the table asks for them to be deleted. Only files of
+ * the table's own metadata folder: a registered table's log may name anything.
+ */
 export function droppedMetadataFiles(before: TableMetadata, after: TableMetadata): readonly string[] {
   if (after.properties?.["write.metadata.delete-after-commit.enabled"] !== "true") return [];
+  const own = `${after.location}/metadata/`;
   const kept = new Set((after["metadata-log"] ?? []).map((entry) => entry["metadata-file"]));
-  return (before["metadata-log"] ?? []).map((entry) => entry["metadata-file"]).filter((file) => !kept.has(file));
+  return (before["metadata-log"] ?? [])
+    .map((entry) => entry["metadata-file"])
+    .filter((file) => !kept.has(file) && file.startsWith(own));
 }

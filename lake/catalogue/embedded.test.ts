@@ -200,7 +200,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.commit([change]))).toBe("CommitFailedException");
   });
 
-  test("[L5] old metadata files go when the table asks for it, and stay otherwise", async () => {
+  test("old metadata files go when the table asks for it, and stay otherwise", async () => {
     const keep = { "write.metadata.previous-versions-max": "2" };
     unwrap(await catalogue.createTable(table("t"), { ...definition, properties: keep }));
     unwrap(
@@ -217,6 +217,32 @@ describe("tables", () => {
     expect(await keysOf(store, "/t-")).toHaveLength(7);
     expect((await keysOf(store, "/u-")).map((key) => key.match(/\/(\d+)-/)?.[1])).toEqual(["00004", "00005", "00006"]);
     unwrap(await open(store, sql).loadTable(table("u")));
+  });
+
+  test("a registered table whose log names other files takes none of them with it", async () => {
+    unwrap(await catalogue.createTable(table("victim"), definition));
+    const victim = unwrap(await catalogue.loadTable(table("victim")));
+    const here = "s3://lake/demo/x/evil";
+    const asks = { "write.metadata.previous-versions-max": "1", "write.metadata.delete-after-commit.enabled": "true" };
+    const entry = (file: string) => ({ "metadata-file": file, "timestamp-ms": 1 });
+    const round = victim.metadataLocation.replace("s3://lake/", `${here}/metadata/../../../../`);
+    const log = [entry(victim.metadataLocation), entry(round)];
+    const evil = { ...victim.metadata, location: here, properties: asks, "metadata-log": log };
+    await store.put("demo/x/evil/metadata/0.metadata.json", new TextEncoder().encode(JSON.stringify(evil)));
+    unwrap(await catalogue.registerTable(table("evil"), `${here}/metadata/0.metadata.json`, false));
+    const deleted: string[] = [];
+    const watched = Object.assign(Object.create(store), {
+      location: store.location,
+      get: store.get.bind(store),
+      put: store.put.bind(store),
+      delete: async (keys: string[]) => {
+        deleted.push(...keys);
+        return store.delete(keys);
+      },
+    });
+    unwrap(await open(watched, sql).commit([{ ident: table("evil"), requirements: [], updates: [property("k")] }]));
+    expect(deleted).toEqual([]);
+    unwrap(await open(store, sql).loadTable(table("victim")));
   });
 
   test.each([
@@ -243,7 +269,7 @@ describe("tables", () => {
     expect(typeOf(await catalogue.registerTable(table("r"), here, false))).toBe("ForbiddenException");
   });
 
-  test("[L5] a location inside another table's is refused: purging one would take the other", async () => {
+  test("a location inside another table's is refused: purging one would take the other", async () => {
     const outer = "s3://lake/demo/files/outer";
     unwrap(await catalogue.createTable(table("outer"), { ...definition, location: `${outer}/` }));
     for (const location of [outer, `${outer}/inner`]) {
@@ -251,6 +277,10 @@ describe("tables", () => {
         "AlreadyExistsException",
       );
     }
+    unwrap(await catalogue.createTable(table("deep"), { ...definition, location: "s3://lake/demo/deep/down/here" }));
+    const around = { ...definition, location: "s3://lake/demo/deep/down" };
+    expect(typeOf(await catalogue.createTable(table("t"), around))).toBe("AlreadyExistsException");
+    unwrap(await catalogue.dropTable(table("deep"), true));
     unwrap(await catalogue.createTable(table("near"), { ...definition, location: `${outer}-2` }));
     unwrap(await catalogue.dropTable(table("outer"), true));
     expect(await keysOf(store)).toHaveLength(1);
@@ -362,6 +392,29 @@ describe("faults", () => {
     created.arm();
     expect(typeOf(await created.catalogue.createTable(table("v"), definition))).toBe("AlreadyExistsException");
     expect(await keysOf(created.store, "/v-")).toHaveLength(1);
+  });
+
+  test("[L2] the namespace dropped meanwhile: the create finds none, and no table stays behind without one", async () => {
+    const dropped = await at("catalogue: after metadata files, before pointers", async () => {
+      unwrap(await dropped.rival.dropNamespace(["brief"]));
+    });
+    unwrap(await dropped.rival.createNamespace(["brief"], {}));
+    dropped.arm();
+    const made = await dropped.catalogue.createTable(table("t", "brief"), definition);
+    expect(typeOf(made)).toBe("NoSuchNamespaceException");
+    expect(typeOf(await dropped.rival.tableExists(table("t", "brief")))).toBe("NoSuchTableException");
+  });
+
+  test("[L2] a metadata file that is there is never written over, even when ids repeat", async () => {
+    const { store, sql, rival, arm, catalogue } = await at("catalogue: after pointers, before answer", async () => {});
+    arm();
+    const [landed] = unwrap(await catalogue.commit([change("t", "first")]));
+    const same = landed?.metadataLocation.match(/00001-(.{36})/)?.[1] ?? "";
+    sql.exec("UPDATE tables SET version = 0 WHERE name = 't'");
+    const repeating = new EmbeddedCatalogue({ sql, store, gatewayId: "demo", clock, newId: () => same });
+    expect(await repeating.commit([change("t", "second")])).toMatchObject({ ok: false, error: { code: "Conflict" } });
+    expect(unwrap(await open(store, sql).loadTable(table("t"))).metadata.properties).toEqual({ first: "1" });
+    expect(unwrap(await rival.loadTable(table("t")))).toEqual(landed);
   });
 
   test("[L2] a store that refuses the metadata file leaves every pointer where it was", async () => {

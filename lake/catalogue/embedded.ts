@@ -292,7 +292,8 @@ export class EmbeddedCatalogue implements CatalogueServer {
     );
     const failed = puts.find((put) => !put.ok);
     if (failed === undefined || failed.ok) return ok(undefined);
-    await this.#files.remove(staged.map(({ next }) => next.metadataLocation));
+    // Only what this commit surely wrote: a file that was there before is somebody's.
+    await this.#files.remove(staged.filter((_, i) => puts[i]?.ok).map(({ next }) => next.metadataLocation));
     return failed;
   }
 

@@ -29,12 +29,8 @@ export function parseJson(text: string): unknown {
 }
 
 /** JSON text of a value; a bigint becomes a bare integer. */
-export function stringifyJson(value: unknown, indent?: number): string {
-  return JSON.stringify(
-    value,
-    (_key, part) => (typeof part === "bigint" ? json.rawJSON(part.toString()) : part),
-    indent,
-  );
+export function stringifyJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part) => (typeof part === "bigint" ? json.rawJSON(part.toString()) : part));
 }
 
 /** A 64-bit id as JSON gives it: a number while a double can hold it, a bigint above. */

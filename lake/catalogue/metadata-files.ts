@@ -4,6 +4,7 @@
  */
 import type { LakeAdapter, TableMetadata } from "../../core/index.ts";
 import { ok } from "../../schemas/index.ts";
+import { attempt } from "./errors.ts";
 import { stringifyJson } from "./json.ts";
 import { keyWithin, type Root } from "./locations.ts";
 import { parseTableMetadata } from "./metadata.ts";
@@ -53,9 +54,11 @@ export class MetadataFiles {
   /** Deletes files that nothing names any more. One that stays is an orphan, and no harm: failures are not reported. */
   async remove(locations: readonly string[]): Promise<void> {
     for (const location of locations) this.#forget(location);
-    const keys = locations.filter((location) => location.startsWith(`${this.#root.location}/`));
-    if (keys.length === 0) return;
-    await this.#store.delete(keys.map((location) => location.slice(this.#root.storePrefix.length)));
+    const keys = locations.flatMap((location) => {
+      const key = attempt(() => keyWithin(this.#root, location, "A metadata file"));
+      return key.ok ? [key.value] : [];
+    });
+    if (keys.length > 0) await this.#store.delete(keys);
   }
 
   #keep(location: string, metadata: TableMetadata, bytes: number): void {

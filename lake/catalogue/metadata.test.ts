@@ -202,7 +202,7 @@ describe("updates", () => {
     ).toBe("CommitConflict");
   });
 
-  test("[L6] several snapshots in one commit leave one log entry; a rollback counts from now", () => {
+  test("several snapshots in one commit leave one log entry; a rollback counts from now", () => {
     const both = unwrap(apply(begin(), [...append(7, 1), ...append(8, 2)]));
     expect(both["snapshot-log"]).toEqual([{ "snapshot-id": 8, "timestamp-ms": 2000 }]);
     const back = [{ action: "set-snapshot-ref", "ref-name": "main", type: "branch", "snapshot-id": 7 }];
@@ -211,7 +211,7 @@ describe("updates", () => {
     expect(unwrap(apply(rolled, back, 9500))["snapshot-log"]).toHaveLength(2);
   });
 
-  test("[L5] removing a snapshot that a ref names is a conflict; removing another cuts the log behind it", () => {
+  test("removing a snapshot that a ref names is a conflict; removing another cuts the log behind it", () => {
     const three = unwrap(apply(begin(), append(7, 1)));
     const more = unwrap(apply(unwrap(apply(three, append(8, 2))), append(9, 3)));
     const remove = (ids: number[]) => ({ action: "remove-snapshots", "snapshot-ids": ids });

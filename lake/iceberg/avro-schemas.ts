@@ -21,7 +21,7 @@ const mapOf = (keyId: number, valueId: number, value: AvroSchema): AvroSchema =>
 });
 
 /** The partition tuple of an unpartitioned table. */
-export const NO_PARTITION: AvroSchemaObject = { type: "record", name: "r102", fields: [] };
+const NO_PARTITION: AvroSchemaObject = { type: "record", name: "r102", fields: [] };
 
 /** @param partition the tuple's schema, by the table's partition spec */
 export const manifestEntrySchema = (partition: AvroSchemaObject = NO_PARTITION): AvroSchema => ({

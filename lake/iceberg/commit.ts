@@ -12,7 +12,7 @@
 import type { LoadedTable, Snapshot, TableIdent, TableMetadata } from "../../core/index.ts";
 import { LakeSyncError, unwrap } from "../../schemas/index.ts";
 import { fault, type LakeDeps } from "./deps.ts";
-import { MANIFEST_CONTENT, type ManifestFile } from "./files.ts";
+import type { ManifestFile } from "./files.ts";
 import { currentSchema, readManifestList, type StagedManifest, writeManifestList } from "./manifest.ts";
 import { type Counts, summaryTotals } from "./summary.ts";
 import { currentSnapshot } from "./watermark.ts";
@@ -103,11 +103,7 @@ async function stageSnapshot(
   const parent = currentSnapshot(metadata);
   const sequenceNumber = metadata["last-sequence-number"] + 1;
   const added = change.manifests.map(
-    (manifest): ManifestFile => ({
-      ...manifest,
-      sequence_number: sequenceNumber,
-      min_sequence_number: sequenceNumber,
-    }),
+    (manifest): ManifestFile => ({ min_sequence_number: sequenceNumber, ...manifest, sequence_number: sequenceNumber }),
   );
   const carried = change.carried ?? (await readManifestList(deps.store, parent));
   const live = carried.filter((each) => (each.added_files_count ?? 1) + (each.existing_files_count ?? 1) > 0);
@@ -150,5 +146,3 @@ const updates = (snapshot: Snapshot, properties: Readonly<Record<string, string>
   { action: "set-snapshot-ref", "ref-name": "main", type: "branch", "snapshot-id": snapshot["snapshot-id"] },
   ...(properties ? [{ action: "set-properties", updates: properties }] : []),
 ];
-
-export const isDataManifest = (manifest: ManifestFile): boolean => manifest.content === MANIFEST_CONTENT.data;

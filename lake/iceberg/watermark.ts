@@ -9,8 +9,8 @@
 import type { Snapshot, TableMetadata } from "../../core/index.ts";
 
 const PREFIX = "lakesync.watermark.";
-export const MAX_HLC = "lakesync.max-hlc";
-export const TO_MS = "lakesync.to-ms";
+const MAX_HLC = "lakesync.max-hlc";
+const TO_MS = "lakesync.to-ms";
 
 export function currentSnapshot(metadata: TableMetadata): Snapshot | undefined {
   const id = metadata["current-snapshot-id"];

@@ -10,7 +10,8 @@
  *   0  schemas
  *
  * A file imports its own folder freely and lower floors through their doors: `<folder>/index.ts`, or a file that
- * package.json exports as a subpath. Siblings never meet. `<folder>/testing.ts` is a door for test code only.
+ * package.json exports as a subpath. Siblings never meet. `<folder>/testing.ts` is a door for test code only, and
+ * `<folder>/node.ts` one for what runs in Node: the server, the attic and tests.
  */
 import { posix } from "node:path";
 
@@ -52,7 +53,7 @@ function floorOf(folder: string): number {
 
 /** Test code: it never ships, so it may look into its own floor and use `testing.ts`. */
 function isTestCode(file: string): boolean {
-  return /\.(test|test-d)\.tsx?$/.test(file) || posix.basename(file) === "testing.ts";
+  return /\.(test|test-d)\.tsx?$|\/testing\//.test(file) || posix.basename(file) === "testing.ts";
 }
 
 /** Whether one file may import another; both are paths from the root, with `/`. `undefined` means that it may. */
@@ -99,7 +100,8 @@ export function verdict(from: string, to: string, house: House): Broken | undefi
       remedy: `move what both need to a floor below, or join them on a floor above`,
     };
   }
-  if (forTests || to === `${target}/index.ts` || house.exported.has(to)) return undefined;
+  const forNode = to === `${target}/node.ts` && (attic || home === "server" || isTestCode(from));
+  if (forNode || forTests || to === `${target}/index.ts` || house.exported.has(to)) return undefined;
   return {
     fault: `does not go through the door of ${target}`,
     remedy: `export it from ${target}/index.ts and import that`,

@@ -1,7 +1,7 @@
 /** Bodies in and out: bounded, gzipped or not, protobuf or JSON by the headers (S4). */
 import type { Message } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { z } from "zod";
+import type { z } from "zod";
 import {
   BODY_BYTES_MAX,
   decodeMessage,
@@ -23,11 +23,14 @@ const tooLarge = () =>
   });
 
 /** The whole body, after decompression. */
-export async function readBody(c: AppContext): Promise<Uint8Array> {
+async function readBody(c: AppContext): Promise<Uint8Array> {
   if (Number(c.req.header("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding !== "identity" && encoding !== "gzip")
-    throw new LakeSyncError("UnsupportedMediaType", `Content-Encoding ${encoding} is not taken; use gzip or none.`);
+    throw new LakeSyncError(
+      "UnsupportedMediaType",
+      `Content-Encoding ${encoding.slice(0, 100)} is not taken; use gzip or none.`,
+    );
   const raw = c.req.raw.body;
   if (!raw) return new Uint8Array();
   const stream = encoding === "gzip" ? raw.pipeThrough(new DecompressionStream("gzip")) : raw;
@@ -41,7 +44,14 @@ export async function readBody(c: AppContext): Promise<Uint8Array> {
     }
   } catch (cause) {
     if (cause instanceof LakeSyncError) throw cause;
-    throw new LakeSyncError("BadRequest", "The body broke off or is not valid gzip.", {}, { cause });
+    throw new LakeSyncError(
+      "BadRequest",
+      encoding === "gzip"
+        ? "The body is not sound gzip; compress it again, or send it plain."
+        : "The body broke off; send it again.",
+      {},
+      { cause },
+    );
   }
   if (chunks.length === 1) return chunks[0] as Uint8Array;
   const body = new Uint8Array(bytes);
@@ -71,8 +81,18 @@ export async function readMessage<T extends Message>(c: AppContext, schema: GenM
   if (type === JSON_TYPE || type === "") return unwrap(decodeMessage(schema, asText(bytes)));
   throw new LakeSyncError(
     "UnsupportedMediaType",
-    `Content-Type ${type} is not taken; use ${JSON_TYPE} or ${PROTOBUF}.`,
+    `Content-Type ${type.slice(0, 100)} is not taken; send \`Content-Type: ${JSON_TYPE}\` or ${PROTOBUF}.`,
   );
+}
+
+/** The first few things that are wrong, each with where it is. */
+function problems(error: z.ZodError): string {
+  const shown = error.issues.slice(0, 3).map(({ path, message }) => {
+    const where = path.length > 0 ? ` at ${path.map(String).join(".").slice(0, 200)}` : "";
+    return `${message.slice(0, 300).replace(/\.$/, "")}${where}.`;
+  });
+  const more = error.issues.length - shown.length;
+  return `${shown.join(" ")}${more > 0 ? ` And ${more} more.` : ""}`;
 }
 
 /** JSON of an admin route, checked; what is wrong is named by its path. */
@@ -82,13 +102,13 @@ export async function readJson<T extends z.ZodType>(c: AppContext, schema: T): P
   try {
     json = JSON.parse(text);
   } catch {
-    throw new LakeSyncError("BadRequest", "The body is not JSON.");
+    throw new LakeSyncError("BadRequest", "The body is not JSON; /openapi.json has its shape.");
   }
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   throw new LakeSyncError(
     "BadRequest",
-    `The body does not fit: ${z.prettifyError(parsed.error)}. See /openapi.json for its shape.`,
+    `The body does not fit: ${problems(parsed.error)} See /openapi.json for its shape.`,
   );
 }
 
@@ -106,9 +126,9 @@ export function sendMessage<T extends Message>(c: AppContext, schema: GenMessage
   return sendBytes(c, body, protobuf ? PROTOBUF : JSON_TYPE);
 }
 
-export function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
+function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
   const headers = new Headers({ "content-type": type, "cache-control": "no-store", vary: "accept, accept-encoding" });
-  if (body.length < GZIP_FROM || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? ""))
+  if (body.length < GZIP_FROM || !/\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)/.test(c.req.header("accept-encoding") ?? ""))
     return new Response(body, { headers });
   headers.set("content-encoding", "gzip");
   const gzipped = new Blob([body]).stream().pipeThrough(new CompressionStream("gzip"));

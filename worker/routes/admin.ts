@@ -21,7 +21,7 @@ adminRoutes.put("/tables/:table", async (c) => {
 
 adminRoutes.get("/tables/:table", async (c) => {
   const name = parseIdentifier("table name", c.req.param("table"));
-  const { tables } = unwrap(await c.get("router").state(c.get("grant").gatewayId, true));
+  const { tables } = unwrap(await c.get("router").freshState(c.get("grant").gatewayId));
   const table = tables.find((t) => t.table === name);
   if (!table) throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema here.`);
   return c.json(table);
@@ -31,19 +31,19 @@ adminRoutes.put("/sync-rules", async (c) => {
   const rules = await readJson(c, syncRulesSchema);
   const { gatewayId } = c.get("grant");
   unwrap(await call("tenant", tenant(c).putRules(gatewayId, rules)));
-  const state = unwrap(await c.get("router").state(gatewayId, true));
+  const state = unwrap(await c.get("router").freshState(gatewayId));
   return c.json({ ...state.rules, version: state.rulesVersion });
 });
 
 adminRoutes.get("/sync-rules", async (c) => {
-  const { rules, rulesVersion } = unwrap(await c.get("router").state(c.get("grant").gatewayId, true));
+  const { rules, rulesVersion } = unwrap(await c.get("router").freshState(c.get("grant").gatewayId));
   return c.json({ ...rules, version: rulesVersion });
 });
 
 /** Flushes now and answers when every destination has it. */
 adminRoutes.post("/flush", async (c) => {
   const { gatewayId } = c.get("grant");
-  const state = unwrap(await c.get("router").state(gatewayId, true));
+  const state = unwrap(await c.get("router").freshState(gatewayId));
   const shards = [];
   for (const shard of shardsOf(state)) shards.push({ shard, ...(await flushShard(c.env, { gatewayId, shard })) });
   return c.json({ shards });
@@ -52,8 +52,13 @@ adminRoutes.post("/flush", async (c) => {
 adminRoutes.get("/status", async (c) => {
   const { gatewayId } = c.get("grant");
   const router = c.get("router");
-  const state = unwrap(await router.state(gatewayId, true));
-  const shards = await Promise.all(shardsOf(state).map((shard) => router.shard(gatewayId, shard).status()));
+  const state = unwrap(await router.freshState(gatewayId));
+  const { version } = state;
+  const shards = await Promise.all(
+    shardsOf(state).map(async (shard) =>
+      unwrap(await call("shard", router.shard(gatewayId, shard).status({ gatewayId, shard, version }))),
+    ),
+  );
   return c.json({
     gatewayId,
     version: state.version,

@@ -1,15 +1,16 @@
 /** Push, pull and the socket: what devices use. */
 import { create } from "@bufbuild/protobuf";
 import { Hono } from "hono";
-import { GRANT_HEADER } from "../../durable-objects/index.ts";
+import { GRANT_HEADER, packGrant } from "../../durable-objects/index.ts";
 import { LakeSyncError, proto, unwrap } from "../../schemas/index.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { readMessage, sendMessage, wantsProtobuf } from "../middleware/body.ts";
-import { rowsOfPage } from "../rows.ts";
+import { knowsColumns, rowsOfPage } from "../rows.ts";
 
 export const dataRoutes = new Hono<AppEnv>();
 
 dataRoutes.post("/push", async (c) => {
+  wantsProtobuf(c); // an answer that cannot be given is refused before anything is done
   const request = await readMessage(c, proto.PushRequestSchema);
   const { gatewayId, claims } = c.get("grant");
   return sendMessage(c, proto.PushResponseSchema, unwrap(await c.get("router").push(gatewayId, claims, request)));
@@ -30,19 +31,25 @@ dataRoutes.get("/pull", async (c) => {
 });
 
 async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Response> {
+  wantsProtobuf(c);
   const { gatewayId, claims } = c.get("grant");
   const router = c.get("router");
   const page = unwrap(await router.pull(gatewayId, claims, request));
   if (request.columnar && wantsProtobuf(c)) return sendMessage(c, proto.PullResponseSchema, page);
-  const { tables } = unwrap(await router.state(gatewayId));
+  let { tables, version } = unwrap(await router.state(gatewayId));
+  // The page may know columns that were added since.
+  if (!knowsColumns(tables, page)) ({ tables, version } = unwrap(await router.state(gatewayId, version)));
   return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables));
 }
 
 dataRoutes.get("/ws", (c) => {
-  if (c.req.header("upgrade")?.toLowerCase() !== "websocket")
-    throw new LakeSyncError("BadRequest", "This route speaks WebSocket: send an Upgrade request.");
+  if (c.req.method !== "GET" || c.req.header("upgrade")?.toLowerCase() !== "websocket")
+    throw new LakeSyncError(
+      "BadRequest",
+      "This route speaks WebSocket: connect with `new WebSocket(url, ['lakesync.v1', 'bearer.' + token])`.",
+    );
   const grant = c.get("grant");
   const headers = new Headers(c.req.raw.headers);
-  headers.set(GRANT_HEADER, JSON.stringify(grant));
+  headers.set(GRANT_HEADER, packGrant(grant));
   return c.env.HUB.getByName(grant.gatewayId).fetch(new Request(c.req.raw, { headers }));
 });

@@ -1,0 +1,49 @@
+/** What an operator sees of a shard. */
+import type { SqlStore } from "../ports/index.ts";
+import type { Lease } from "./flush.ts";
+import { readMeta } from "./store.ts";
+
+export interface ShardStatus {
+  readonly shard: string;
+  readonly configVersion: number;
+  readonly head: number;
+  readonly flushed: number;
+  readonly unflushedDeltas: number;
+  readonly unflushedBytes: number;
+  /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
+  readonly oldestMs: number | null;
+  readonly databaseBytes: number;
+  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
+  readonly lastError: string | null;
+  readonly setAside: readonly {
+    readonly table: string;
+    readonly fromSeq: number;
+    readonly toSeq: number;
+    readonly reason: string;
+  }[];
+  readonly tables: readonly { readonly table: string; readonly rows: number }[];
+}
+
+export const leaseStatus = ({ from, to, attempt, expiresMs }: Lease): ShardStatus["lease"] => ({
+  from,
+  to,
+  attempt,
+  expiresMs,
+});
+
+/** The part that only the disk knows. */
+export const storedStatus = (
+  sql: SqlStore,
+  nameOf: (t: number) => string,
+): Pick<ShardStatus, "databaseBytes" | "lastError" | "setAside" | "tables"> => ({
+  databaseBytes: sql.sizeBytes,
+  lastError: readMeta(sql, "flushError") ?? null,
+  setAside: sql
+    .exec<{ t: number; first: number; last: number; aside: string }>(
+      "SELECT t, min(first) AS first, max(last) AS last, aside FROM log WHERE aside IS NOT NULL GROUP BY t, aside",
+    )
+    .map((r) => ({ table: nameOf(r.t), fromSeq: r.first, toSeq: r.last, reason: r.aside })),
+  tables: sql
+    .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
+    .map((r) => ({ table: nameOf(r.t), rows: r.n })),
+});

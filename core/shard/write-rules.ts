@@ -1,0 +1,43 @@
+/** Which edits a token may make: a decision on the merged row, before and after (PU3, PL4). */
+import { cellOf, isAlive, type RowState } from "../merge.ts";
+import type { Predicate } from "../sync-rules.ts";
+import type { Refusal } from "./admit.ts";
+import type { Cells, StoredRow } from "./stored-row.ts";
+
+/**
+ * Write rules hold for the row before and after. A row that is not alive is judged by what it was when it died and by
+ * cells that outlived it; the id of one that is dead and empty is free to be inserted again. A row that may not be seen
+ * and one that is not there get the same answer (PL4).
+ */
+export function mayWrite(writes: Predicate, before: StoredRow, after: RowState, edit: Cells): boolean {
+  const alive = isAlive(after);
+  if (isAlive(before.state))
+    return writes((id) => cellOf(before.state, id)) && (!alive || writes((id) => cellOf(after, id)));
+  const past = (id: number) => cellOf(before.state, id) ?? before.grave?.[id];
+  const holdsCells = before.state.layers.length > 0;
+  if (alive) return (!holdsCells || writes(past)) && writes((id) => cellOf(after, id));
+  const known = holdsCells || before.grave !== undefined;
+  return (!known || writes(past)) && writes((id) => edit[id] ?? past(id));
+}
+
+export const WRITE_FORBIDDEN: Refusal = {
+  code: "WriteForbidden",
+  message:
+    "The sync rules do not let this token write this row as it is or as it would be; the device has to take the edit back.",
+};
+
+/** Some columns of a row. */
+export function cellsOf(state: RowState, columns: readonly number[]): Cells {
+  const cells: Cells = {};
+  for (const id of columns) {
+    const value = cellOf(state, id);
+    if (value !== undefined) cells[id] = value;
+  }
+  return cells;
+}
+
+export function pick(cells: Cells, columns: readonly number[]): Cells {
+  const picked: Cells = {};
+  for (const id of columns) if (cells[id] !== undefined) picked[id] = cells[id];
+  return picked;
+}

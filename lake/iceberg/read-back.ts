@@ -1,0 +1,143 @@
+/** What a destination gives back: the latest rows, and the history of a shard, in the shapes that a flush came in. */
+import type { HistoryBatch, LatestStateQuery, RowBatch } from "../../core/index.ts";
+import {
+  ABSENT,
+  type Absent,
+  type ClientId,
+  compareCodePoints,
+  type HlcText,
+  hlcFromBigInt,
+  invariant,
+  letterOf,
+  makeStamp,
+  type Op,
+  type Scalar,
+  type Seq,
+  type TableSchema,
+} from "../../schemas/index.ts";
+import { decodeLong, decodeString } from "./bounds.ts";
+import type { LakeDeps } from "./deps.ts";
+import { fieldNamed, fieldsOf, identOf, type LakeField, type TableKind } from "./layout.ts";
+import { currentSchema, type LiveEntry } from "./manifest.ts";
+import { selectFirst } from "./select.ts";
+import { loadOrUndefined } from "./tables.ts";
+import { currentSnapshot } from "./watermark.ts";
+
+/**
+ * Live rows after an id, in order of id. The lake keeps one stamp a row, so every cell has the row's, and no client: exact
+ * stamps are in the history.
+ */
+export async function latestState(deps: LakeDeps, { table, after, limit }: LatestStateQuery): Promise<RowBatch> {
+  const lake = await openTable(deps, table, "main");
+  const id = lake && fieldNamed(lake.fields, "_id");
+  const fields = lake?.fields ?? [];
+  const values = id
+    ? await selectFirst<string>(deps.store, lake.snapshot, {
+        keys: [id],
+        keyOf: ([rowId]) =>
+          after === undefined || compareCodePoints(rowId as string, after) > 0 ? (rowId as string) : undefined,
+        compare: compareCodePoints,
+        skip: (entry) => after !== undefined && endsBefore(entry, id, after),
+        limit,
+        columns: fields,
+      })
+    : [];
+  const own = ownColumns(fields, values);
+  const rowIds = own("_id") as string[];
+  const seqs = own("_seq") as Seq[];
+  const stamps = own("_hlc").map((hlc) => makeStamp(hlcText(hlc), "" as ClientId));
+  return {
+    rowIds,
+    stamps,
+    seqs,
+    deleted: rowIds.map(() => false),
+    flushedSeqs: seqs,
+    columns: userColumns(table, fields, values, rowIds.length),
+    cellStamps: table.columns.map(() => stamps),
+  };
+}
+
+export interface HistoryQuery {
+  readonly table: TableSchema;
+  readonly shard: string;
+  readonly afterSeq: Seq;
+  readonly limit: number;
+}
+
+/** Edits of a shard after a seq, in order, each with exactly the columns that it named. */
+export async function deltasSince(
+  deps: LakeDeps,
+  { table, shard, afterSeq, limit }: HistoryQuery,
+): Promise<HistoryBatch> {
+  const lake = await openTable(deps, table, "changes");
+  const fields = lake?.fields ?? [];
+  const seqField = lake && fieldNamed(fields, "_seq");
+  const values = seqField
+    ? await selectFirst<number>(deps.store, lake.snapshot, {
+        keys: [seqField, fieldNamed(fields, "_shard")],
+        keyOf: ([seq, of]) => (of === shard && (seq as number) > afterSeq ? (seq as number) : undefined),
+        compare: (a, b) => a - b,
+        skip: ({ data_file }) => {
+          const upper = data_file.upper_bounds?.get(seqField.fieldId);
+          return upper !== undefined && decodeLong(upper) <= BigInt(afterSeq);
+        },
+        limit,
+        columns: fields,
+      })
+    : [];
+  const own = ownColumns(fields, values);
+  const named = own("_columns").map((ids) => new Set(String(ids).split(",")));
+  const data = userColumns(table, fields, values, named.length).map(({ name, values }, of) => {
+    const id = String(table.columns[of]?.id);
+    return { name, values: values.map((value, at): Scalar | Absent => (named[at]?.has(id) ? value : ABSENT)) };
+  });
+  return {
+    seqs: own("_seq") as Seq[],
+    receivedMs: own("_received").map((micros) => Number(micros) / 1000),
+    batch: {
+      table: table.table,
+      ops: own("_op")
+        .map((op) => letterOf(op as Op))
+        .join(""),
+      rowIds: own("_id") as string[],
+      hlcs: own("_hlc").map(hlcText),
+      clients: own("_client_id") as ClientId[],
+      columns: data.filter((column) => column.values.some((value) => value !== ABSENT)),
+    },
+  };
+}
+
+async function openTable(deps: LakeDeps, table: TableSchema, kind: TableKind) {
+  const loaded = await loadOrUndefined(deps, identOf(deps, table.table, kind));
+  if (!loaded) return undefined;
+  const { metadata } = loaded;
+  return { fields: fieldsOf(currentSchema(metadata), kind), snapshot: currentSnapshot(metadata) };
+}
+
+const ownColumns = (fields: readonly LakeField[], values: readonly (readonly Scalar[])[]) => (name: string) =>
+  (values[fields.findIndex((field) => field.name === name && field.columnId === undefined)] ?? []) as Scalar[];
+
+/** The user's columns as the table now has them; one that the lake does not have yet is null throughout. */
+function userColumns(
+  table: TableSchema,
+  fields: readonly LakeField[],
+  values: readonly (readonly Scalar[])[],
+  rows: number,
+): { name: string; values: readonly Scalar[] }[] {
+  return table.columns.map(({ id, name }) => {
+    const at = fields.findIndex((field) => field.columnId === id);
+    return { name, values: values[at] ?? new Array<Scalar>(rows).fill(null) };
+  });
+}
+
+/** Whether all ids of a file are at most `after`. */
+function endsBefore({ data_file }: LiveEntry, id: LakeField, after: string): boolean {
+  const upper = data_file.upper_bounds?.get(id.fieldId);
+  return upper !== undefined && compareCodePoints(decodeString(upper), after) <= 0;
+}
+
+function hlcText(long: Scalar): HlcText {
+  const text = hlcFromBigInt(BigInt.asUintN(64, BigInt(long as string | number)));
+  invariant(text, "a long is 64 bits");
+  return text;
+}
