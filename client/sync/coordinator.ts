@@ -232,7 +232,7 @@ export class SyncCoordinator {
     const run = async (): Promise<SyncReport> => {
       try {
         const round = new Round(this.db, this.#transport, this.#options, events, abort.signal);
-        await this.#alone(() => Promise.race([round.run(), aborted(abort.signal)]));
+        await this.#alone(() => round.run(), abort.signal);
         this.#failures = 0;
         this.#error = undefined;
         this.#syncedAtMs = this.db.platform.clock.now();
@@ -255,14 +255,15 @@ export class SyncCoordinator {
     return this.#round;
   }
 
-  /** Rounds of several tabs come one after the other. */
-  #alone(round: () => Promise<void>): Promise<void> {
+  /** Rounds of several tabs come one after the other; one that is cut off lets the next one in, whatever it hangs in. */
+  #alone(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const { tabs } = this.db.platform;
-    if (!tabs) return round();
-    return tabs.exclusively(`lakesync-round:${this.db.name}`, async () => {
+    if (!tabs) return Promise.race([round(), aborted(signal)]);
+    const body = async () => {
       await this.db.refresh();
       await round();
-    });
+    };
+    return tabs.exclusively(`lakesync-round:${this.db.name}`, () => Promise.race([aborted(signal), body()]));
   }
 
   #backoff(): number {
@@ -315,8 +316,10 @@ export class SyncCoordinator {
   }
 }
 
-/** Fails when a round is cut off, so that one that hangs in its database cannot hold up the others. */
+/** Fails when a round is cut off. */
 const aborted = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(new LakeSyncError("Closed", "The sync was stopped.")));
+    const stop = () => reject(new LakeSyncError("Closed", "The sync was stopped."));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop);
   });
