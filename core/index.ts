@@ -24,6 +24,7 @@ export * from "./sync-rules.ts";
 export {
   COMMON_SHARD,
   clientIdTaken,
+  layoutOf,
   type Move,
   type ShardMap,
   shardConfig,

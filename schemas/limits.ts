@@ -17,8 +17,8 @@ export const CLIENT_ID_CHARS_MAX = 64;
 export const ROW_BYTES_MAX = 1 * MiB;
 /** A cell has to leave room for the rest of its row. Bytes of its canonical form. */
 export const CELL_BYTES_MAX = 512 * KiB;
-/** Whoever reads a cell of type json recurses, and stacks end; MySQL takes 100 levels, fewer than any other. Levels. */
-export const JSON_DEPTH_MAX = 100;
+/** Protobuf decoders stop at 100 nested messages; a level of JSON takes up to three of them, a page and its rows seven. Levels. */
+export const JSON_DEPTH_MAX = 30;
 /** A log entry is one SQLite row (2 MB in production), and is held in memory while it is read. Bytes. */
 export const LOG_ENTRY_BYTES_MAX = 1 * MiB;
 
@@ -46,6 +46,10 @@ export const PAGE_BYTES_DEFAULT = 1 * MiB;
 export const PAGE_BYTES_MAX = 4 * MiB;
 /** SQLite binds a whole page's keys through one json_each. */
 export const PAGE_ROWS_MAX = 10_000;
+/** Rows that a page looks at, shown or not: at some 10 µs each it holds the shard up for half a second at most. */
+export const PAGE_LOOKS_MAX = 50_000;
+/** Rows are read this much at a time, as far as their sizes can be guessed. Characters. */
+export const READ_AHEAD_CHARS = 2 * MiB;
 /** A token with claims travels in each request; Workers cap headers at 128 KB in all. Characters. */
 export const TOKEN_CHARS_MAX = 8 * KiB;
 /** A cursor names each shard once (256), with a row id (512 bytes, escaped) where it is still being read. Characters. */

@@ -23,7 +23,7 @@ const tooLarge = () =>
   });
 
 /** The whole body, after decompression. */
-export async function readBody(c: AppContext): Promise<Uint8Array> {
+async function readBody(c: AppContext): Promise<Uint8Array> {
   if (Number(c.req.header("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding !== "identity" && encoding !== "gzip")
@@ -126,7 +126,7 @@ export function sendMessage<T extends Message>(c: AppContext, schema: GenMessage
   return sendBytes(c, body, protobuf ? PROTOBUF : JSON_TYPE);
 }
 
-export function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
+function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
   const headers = new Headers({ "content-type": type, "cache-control": "no-store", vary: "accept, accept-encoding" });
   if (body.length < GZIP_FROM || !/\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)/.test(c.req.header("accept-encoding") ?? ""))
     return new Response(body, { headers });

@@ -8,7 +8,7 @@ const PATH_CHARS_SHOWN = 200;
 
 export function onError(thrown: Error, c: AppContext): Response {
   const error = isLakeSyncError(thrown) ? thrown : undefined;
-  if (!error || error.status >= 500)
+  if (!error || (error.status >= 500 && error.cause !== undefined))
     log("error", {
       requestId: c.get("requestId"),
       path: c.req.path,

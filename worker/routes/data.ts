@@ -43,7 +43,7 @@ async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Re
 }
 
 dataRoutes.get("/ws", (c) => {
-  if (c.req.header("upgrade")?.toLowerCase() !== "websocket")
+  if (c.req.method !== "GET" || c.req.header("upgrade")?.toLowerCase() !== "websocket")
     throw new LakeSyncError(
       "BadRequest",
       "This route speaks WebSocket: connect with `new WebSocket(url, ['lakesync.v1', 'bearer.' + token])`.",
