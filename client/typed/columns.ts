@@ -63,7 +63,7 @@ export const json = <T = unknown>() => new Column<T, T>("json");
 export const bytes = () => new Column<Uint8Array, Uint8Array>("bytes");
 
 // biome-ignore lint/suspicious/noExplicitAny: the types of a column do not matter here
-export type AnyColumn = Column<any, any, any, any, any>;
+type AnyColumn = Column<any, any, any, any, any>;
 export type Columns = Readonly<Record<string, AnyColumn>>;
 export type Schema = Readonly<Record<string, Columns>>;
 
@@ -80,7 +80,7 @@ type RequiredKeys<C extends Columns> = Exclude<keyof C, OptionalKeys<C>>;
 type Show<T> = { [K in keyof T]: T[K] } & {};
 
 /** Name of the row id in a table's rows. */
-export type KeyOf<C extends Columns> = "id" extends keyof C ? "_id" : "id";
+type KeyOf<C extends Columns> = "id" extends keyof C ? "_id" : "id";
 
 export type RowOf<C extends Columns> = Show<
   { readonly [K in KeyOf<C>]: string } & { readonly [K in keyof C]: Out<C[K]> }
