@@ -3,7 +3,6 @@
  * enters here and nowhere else, so that a simulation can run the very same SDK on seeded time and a seeded network.
  */
 import type { Clock } from "../core/index.ts";
-import { LakeSyncError } from "../schemas/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
 
 /** Timers as a pair of functions; handles are opaque. */
@@ -52,9 +51,8 @@ export function defaultPlatform(): Platform {
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
     openDriver: async (options) => {
-      if (!isNode()) throw new LakeSyncError("StorageUnavailable", "No SQLite for this platform.");
-      const { openNodeDriver } = await import("./db/node.ts");
-      return openNodeDriver(options);
+      if (isNode()) return (await import("./db/node.ts")).openNodeDriver(options);
+      return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
     },
   };
 }

@@ -46,6 +46,10 @@ export const PAGE_BYTES_DEFAULT = 1 * MiB;
 export const PAGE_BYTES_MAX = 4 * MiB;
 /** SQLite binds a whole page's keys through one json_each. */
 export const PAGE_ROWS_MAX = 10_000;
+/** Rows that a page looks at, shown or not: at some 10 µs each it holds the shard up for half a second at most. */
+export const PAGE_LOOKS_MAX = 50_000;
+/** Rows are read this much at a time, as far as their sizes can be guessed. Characters. */
+export const READ_AHEAD_CHARS = 2 * MiB;
 /** A token with claims travels in each request; Workers cap headers at 128 KB in all. Characters. */
 export const TOKEN_CHARS_MAX = 8 * KiB;
 /** A cursor names each shard once (256), with a row id (512 bytes, escaped) where it is still being read. Characters. */

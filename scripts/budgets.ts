@@ -20,6 +20,7 @@ const RUNTIME_DEPENDENCIES: Record<string, string> = {
   "@bufbuild/protobuf": "the wire format",
   "@noble/hashes": "SHA-256 of a delta, synchronous on every runtime",
   "@uwdata/flechette": "Arrow without generated code, which a Worker refuses",
+  aws4fetch: "signs requests to S3 and what speaks like it",
   fzstd: "zstd decompression where workerd's own throws",
   hono: "routes of the Worker",
   hyparquet: "reads Parquet by ranges",

@@ -2,7 +2,7 @@
  * The yardstick: a Durable Object with nothing to it, behind a Worker with nothing to it. What a round trip, an output gate
  * and SQLite cost on this machine at this moment; LakeSync's figures are shown as a share of it.
  *
- *   POST /insert?of=NAME         [[id, hlc, owner, name, amount, count, at], ...]: one json_each INSERT, no key, no merge
+ *   POST /insert?of=NAME         [{ id, hlc, owner, name, amount, count, at }, ...]: one json_each INSERT, no key, no merge
  *   POST /upsert?of=NAME         the same into a table with a key
  *   GET  /read?of=NAME&rows=N    as many rows as JSON text
  *   PUT  /object?key=KEY         the body as it is into the bucket
@@ -14,8 +14,9 @@ interface BareEnv {
   readonly LAKE: R2Bucket;
 }
 
-const COLUMNS = "id, hlc, owner, name, amount, count, at";
-const CELLS = COLUMNS.split(", ").map((_, at) => `value ->> ${at}`);
+const NAMES = ["id", "hlc", "owner", "name", "amount", "count", "at"];
+const COLUMNS = NAMES.join(", ");
+const CELLS = NAMES.map((name) => `value ->> '${name}'`).join(", ");
 
 export class Bare extends DurableObject<BareEnv> {
   constructor(ctx: DurableObjectState, env: BareEnv) {
@@ -30,7 +31,7 @@ export class Bare extends DurableObject<BareEnv> {
 
   /** NULL leaves a cell as it is. */
   upsert(json: string): number {
-    const set = COLUMNS.split(", ").map((name) => `${name} = coalesce(excluded.${name}, ${name})`);
+    const set = NAMES.map((name) => `${name} = coalesce(excluded.${name}, ${name})`);
     const sql = `INSERT INTO keyed SELECT ${CELLS} FROM json_each(?) WHERE true ON CONFLICT (id) DO UPDATE SET ${set}`;
     return this.ctx.storage.sql.exec(sql, json).rowsWritten;
   }

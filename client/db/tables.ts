@@ -140,4 +140,5 @@ function mergeColumns(held: DeviceTable, columns: readonly DeviceColumn[], decla
   return changed ? [...byName.values()] : held.columns;
 }
 
-const sameColumn = (a: DeviceColumn, b: DeviceColumn): boolean => a.type === b.type && a.nullable === b.nullable;
+const sameColumn = (a: DeviceColumn, b: DeviceColumn): boolean =>
+  a.type === b.type && a.nullable === b.nullable && a.initial === b.initial;

@@ -22,23 +22,14 @@ import {
 } from "../../schemas/index.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "./config.ts";
-import {
-  assertLease,
-  type FlushPage,
-  formerRows,
-  historyPage,
-  type Lease,
-  rowsPage,
-  setAside,
-  tablesIn,
-} from "./flush.ts";
+import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
-import { flushedVersion, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
+import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
 
 export interface ShardLimits {
   /** Bytes of unflushed log past which pushes are refused (PU5). */
@@ -71,7 +62,6 @@ export class ShardEngine {
   #head = 0;
   #flushed = 0;
   #lease: Lease | undefined;
-  #former: Map<string, StoredRow> | undefined;
   #aside: Aside = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
@@ -94,7 +84,6 @@ export class ShardEngine {
     this.#config = config === undefined ? undefined : (JSON.parse(config) as ShardConfig);
     const lease = readMeta(sql, "lease");
     this.#lease = lease === undefined ? undefined : (JSON.parse(lease) as Lease);
-    this.#former = undefined;
     this.#flushed = Number(readMeta(sql, "flushed") ?? 0);
     this.#measureLog();
     const [top] = sql.exec<{ head: number }>(
@@ -202,7 +191,6 @@ export class ShardEngine {
       this.#head = result.value.head;
       this.#logBytes += result.value.loggedBytes;
       this.#oldestMs ??= input.nowMs;
-      if (lease) this.#former = undefined;
     }
     return result;
   }
@@ -233,7 +221,6 @@ export class ShardEngine {
       : { token, from: this.#flushed as Seq, to: this.#head as Seq, expiresMs, attempt: 1, toMs: top?.at ?? nowMs };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
-    this.#former = undefined;
     const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
@@ -248,8 +235,7 @@ export class ShardEngine {
   /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
   flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
     const lease = assertLease(this.#lease, token);
-    this.#former ??= formerRows(this.#sql, lease);
-    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars, this.#former);
+    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars);
   }
 
   /** Likewise, for the history. */
@@ -293,7 +279,6 @@ export class ShardEngine {
       return "again";
     }
     this.#lease = undefined;
-    this.#former = undefined;
     this.#flushed = lease.to;
     this.#measureLog();
     return "trimmed";

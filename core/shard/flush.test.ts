@@ -90,3 +90,106 @@ test("[PL8] changes set aside long ago do not make expired cursors valid again",
   device.pullAll(shard);
   expect([...device.alive.keys()]).toEqual(["notes/n", "todos/a", "todos/b"]);
 });
+
+/** Every page of a table's rows in a lease. */
+function rowPages(shard: ShardEngine, token: string, table: TableSchema, maxChars: number) {
+  const pages: ReturnType<ShardEngine["flushRows"]>["page"][] = [];
+  let after: Seq | undefined = (shard.status().lease?.from ?? 0) as Seq;
+  while (after !== undefined) {
+    const { page, next }: ReturnType<ShardEngine["flushRows"]> = shard.flushRows(token, table, after, maxChars);
+    pages.push(page);
+    after = next;
+  }
+  return pages;
+}
+
+test("[F1] pages of a lease are bounded by the size of rows, and stay the same while pushes go on and after it expired", () => {
+  const shard = shardOf({}, { leaseMs: 100 });
+  const ids = Array.from({ length: 600 }, (_, n) => `row-${n}`);
+  push(
+    shard,
+    ADMIN,
+    ids.map((id, n) => edit("INSERT", id, n, { title: "x".repeat(2000), priority: n })),
+  );
+  push(
+    shard,
+    ADMIN,
+    ids.slice(0, 300).map((id) => edit("UPDATE", id, 1000, { user_id: "alice" })),
+  );
+  const { lease } = leaseOf(shard);
+  expect(shard.lease(NOW + 99, "early")).toBe("busy");
+  const before = rowPages(shard, lease.token, TODOS, 200_000);
+  for (const page of before) expect(JSON.stringify(page.columns).length).toBeLessThan(200_000 + 64 * 2100);
+  expect(before.flatMap((p) => p.rowIds).toSorted()).toEqual(ids.toSorted());
+
+  push(
+    shard,
+    ADMIN,
+    ids.filter((_, n) => n % 3 === 0).map((id) => edit("UPDATE", id, 2000, { title: "later" })),
+  );
+  push(
+    shard,
+    ADMIN,
+    ids.filter((_, n) => n % 5 === 0).map((id) => edit("DELETE", id, 3000)),
+  );
+  push(shard, ADMIN, [edit("INSERT", "new", 2000)]);
+  const join = (pages: typeof before) =>
+    pages.flatMap((p) =>
+      p.rowIds.map((id, at) => [
+        id,
+        p.seqs[at],
+        p.deleted[at],
+        p.stamps[at],
+        p.flushedSeqs[at],
+        ...p.columns.map((c) => c.values[at]),
+        ...p.cellStamps.map((c) => c[at]),
+      ]),
+    );
+  expect(join(rowPages(shard, lease.token, TODOS, 50_000))).toEqual(join(before));
+
+  const again = leaseOf(shard, NOW + 100).lease;
+  expect(again).toMatchObject({ from: lease.from, to: lease.to, attempt: 2, toMs: lease.toMs });
+  expect(() => shard.flushRows(lease.token, TODOS, lease.from)).toThrow("another consumer has taken over");
+  expect(() => shard.settle(lease.token, [], NOW)).toThrow("another consumer has taken over");
+  expect(() => shard.renew(lease.token, NOW)).toThrow("another consumer has taken over");
+  expect(join(rowPages(shard, again.token, TODOS, 1))).toEqual(join(before));
+  shard.renew(again.token, NOW + 199);
+  expect(shard.lease(NOW + 298, "early")).toBe("busy");
+  expect(shard.settle(again.token, [{ table: "todos" }], NOW)).toBe("trimmed");
+  expect(shard.unflushed.deltas).toBe(shard.head - lease.to);
+  const rest = leaseOf(shard, NOW + 1000);
+  expect(rest.lease.from).toBe(lease.to);
+  expect(
+    join(rowPages(shard, rest.lease.token, TODOS, 1 << 20))
+      .map(([id]) => id)
+      .toSorted(),
+  ).toEqual(["new", ...ids.filter((_, n) => n % 3 === 0 || n % 5 === 0)].toSorted());
+});
+
+test("[F2] [F3] a table that fails for good is set aside with its reason and the others go on; one that may recover holds the lease", () => {
+  const shard = shardOf();
+  push(shard, ADMIN, [edit("INSERT", "a", 1), edit("INSERT", "n", 1, {}, "notes")]);
+  const later = flush(shard, NOW, (table) => (table === "notes" ? { message: "503", hopeless: false } : undefined));
+  expect(later.ended).toBe("again");
+  expect(shard.status()).toMatchObject({
+    unflushedDeltas: 2,
+    flushed: 0,
+    lastError: "notes: 503",
+    lease: { attempt: 1 },
+  });
+  const never = flush(shard, NOW + 1, (table) =>
+    table === "notes" ? { message: "no such dataset", hopeless: true } : undefined,
+  );
+  expect(never.ended).toBe("trimmed");
+  expect(shard.status()).toMatchObject({
+    unflushedDeltas: 0,
+    flushed: 2,
+    lastError: "notes: no such dataset",
+    lease: null,
+    setAside: [{ table: "notes", fromSeq: 2, toSeq: 2, reason: "no such dataset" }],
+  });
+  expect(shard.lease(NOW + 2, "x")).toBe("empty");
+  push(shard, ADMIN, [edit("UPDATE", "n", 2, { body: "y" }, "notes")]);
+  expect(flush(shard, NOW + 3).rows).toEqual({ notes: [["n", 3, false, 0]] });
+  expect(shard.status()).toMatchObject({ flushed: 3, lastError: null, setAside: [{ table: "notes" }] });
+});

@@ -19,8 +19,8 @@ import {
 import { isAlive, newestStamp } from "../merge.ts";
 import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import { unpackEdits } from "./log.ts";
-import { readRows, writeRows } from "./store.ts";
-import { packRow, type StoredRow, unpackRow } from "./stored-row.ts";
+import { type PackedRow, readRows, writeRows } from "./store.ts";
+import { type Packed, packRow, type StoredRow, unpacked, unpackRow } from "./stored-row.ts";
 
 export interface Lease {
   /** Names this attempt: a consumer that comes late with another token is turned away. */
@@ -70,31 +70,23 @@ export const tablesIn = (sql: SqlStore, lease: Lease): number[] =>
     )
     .map(({ t }) => t);
 
-/** Log rows of one table in a lease, after a seq, up to about `maxChars` of text. */
-function leasedRows(
-  sql: SqlStore,
-  lease: Lease,
-  t: number,
-  after: Seq,
-  maxChars: number,
-): { rows: LogRow[]; next?: Seq } {
-  const rows: LogRow[] = [];
-  let chars = 0;
+/** Log rows of one table in a lease that have seqs after `after`, one at a time. */
+function* leasedRows(sql: SqlStore, lease: Lease, t: number, after: Seq): Generator<LogRow> {
   let seq: number = after;
   for (;;) {
     const [row] = sql.exec<LogRow>(
-      "SELECT first, last, client, at, changes, edits FROM log WHERE first > ? AND last <= ? AND t = ? AND aside IS NULL ORDER BY first LIMIT 1",
+      `SELECT first, last, client, at, changes, edits FROM log
+       WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1 + 1), 0) AND first <= ?2 AND last > ?1
+         AND t = ?3 AND aside IS NULL ORDER BY first LIMIT 1`,
       ...[seq, lease.to, t],
     );
-    if (!row) return { rows };
-    if (chars > 0 && chars + row.edits.length + row.changes.length > maxChars) return { rows, next: seq as Seq };
-    rows.push(row);
-    chars += row.edits.length + row.changes.length;
+    if (!row) return;
+    yield row;
     seq = row.last;
   }
 }
 
-/** A page of history, in the order of seqs. */
+/** A page of history, in the order of seqs, of whole log rows. */
 export function historyPage(
   sql: SqlStore,
   lease: Lease,
@@ -104,16 +96,25 @@ export function historyPage(
   maxChars: number,
 ): FlushPage<HistoryBatch[]> {
   const names = new Map(table.columns.map((c) => [c.id, c.name]));
-  const { rows, next } = leasedRows(sql, lease, t, after, maxChars);
-  const page = rows.map((row) => {
+  const page: HistoryBatch[] = [];
+  let chars = 0;
+  for (const row of leasedRows(sql, lease, t, after)) {
+    chars += row.edits.length + row.changes.length;
+    if (page.length > 0 && chars > maxChars) return { page, next: (row.first - 1) as Seq };
     const batch = unpackEdits(table.table, row.client, row.changes, row.edits, (id) => names.get(id));
     const seqs = batch.rowIds.map((_, k) => (row.first + k) as Seq);
-    return { seqs, receivedMs: seqs.map(() => row.at), batch };
-  });
-  return next === undefined ? { page } : { page, next };
+    page.push({ seqs, receivedMs: seqs.map(() => row.at), batch });
+  }
+  return { page };
 }
 
-/** A page of the rows that changed, each where it changed last within the lease, as it stood at the lease's end. */
+/** Entries that are looked at together: their rows are in memory at once. */
+const ENTRIES_AT_ONCE = 64;
+
+/**
+ * A page of the rows that changed, each where it changed last within the lease, as it stood at the lease's end. Bounded by
+ * the size of the rows: a small edit may hand over a large one.
+ */
 export function rowsPage(
   sql: SqlStore,
   lease: Lease,
@@ -121,54 +122,75 @@ export function rowsPage(
   t: number,
   after: Seq,
   maxChars: number,
-  former: ReadonlyMap<string, StoredRow>,
 ): FlushPage<RowBatch> {
-  const { rows, next } = leasedRows(sql, lease, t, after, maxChars);
-  const builder = new RowBatchBuilder(table);
-  for (const { first, changes } of rows) {
+  const due: Due[] = [];
+  let chars = 0;
+  for (const { first, changes } of leasedRows(sql, lease, t, after)) {
     const { ids } = JSON.parse(changes) as { ids: string[] };
-    const present = new Map(readRows(sql, t, [...new Set(ids)]).map((r) => [r.id, r]));
-    ids.forEach((id, k) => {
-      const row = present.get(id);
-      if (!row) return;
-      const stored =
-        row.seq <= lease.to
-          ? row.seq === first + k
-            ? unpackRow(row.seq, row.state)
-            : undefined
-          : former.get(`${t}:${id}`);
-      if (stored?.seq === first + k) builder.add(id, stored);
-    });
+    for (let k = Math.max(0, after + 1 - first); k < ids.length; k += ENTRIES_AT_ONCE) {
+      if (due.length > 0 && chars > maxChars)
+        return { page: rowBatch(sql, lease, table, t, due), next: (first + k - 1) as Seq };
+      const some = ids.slice(k, k + ENTRIES_AT_ONCE);
+      const present = new Map(readRows(sql, t, [...new Set(some)]).map((r) => [r.id, r]));
+      for (const [at, id] of some.entries()) {
+        const row = present.get(id);
+        const seq = first + k + at;
+        // Changed since: the version of the lease's end is looked for among the former ones.
+        if (row && (row.seq === seq || row.seq > lease.to)) due.push({ id, seq, ...(row.seq === seq && { row }) });
+        else continue;
+        chars += row.state.length;
+      }
+    }
   }
-  const page = builder.build();
-  return next === undefined ? { page } : { page, next };
+  return { page: rowBatch(sql, lease, table, t, due) };
+}
+
+/** A row that a page may have to hand over, by the change that it has to stand at. */
+interface Due {
+  readonly id: string;
+  readonly seq: number;
+  /** As stored, where it has not changed since. */
+  readonly row?: PackedRow;
+}
+
+function rowBatch(sql: SqlStore, lease: Lease, table: TableSchema, t: number, due: readonly Due[]): RowBatch {
+  const changed = new Set(due.filter((d) => !d.row).map((d) => d.id));
+  const former = changed.size > 0 ? formerRows(sql, lease, t, changed) : new Map<string, StoredRow>();
+  const builder = new RowBatchBuilder(table);
+  for (const { id, seq, row } of due) {
+    const stored = row ? unpackRow(row.seq, row.state) : former.get(id);
+    if (stored?.seq === seq) builder.add(id, stored);
+  }
+  return builder.build();
 }
 
 /** Gives up a table of a lease: its edits stay in the log with the reason, and rows forget that its versions were handed over. */
 export function setAside(sql: SqlStore, lease: Lease, t: number, reason: string): void {
   sql.exec("UPDATE log SET aside = ? WHERE t = ? AND first > ? AND first <= ?", reason, t, lease.from, lease.to);
-  const former = [...formerRows(sql, lease)].filter(([key]) => key.startsWith(`${t}:`));
-  const flushed = new Map(former.map(([key, row]) => [key.slice(key.indexOf(":") + 1), row.flushedSeq]));
-  const rows = readRows(sql, t, [...flushed.keys()]).map(({ id, seq, state }) => ({
+  const former = formerRows(sql, lease, t);
+  const rows = readRows(sql, t, [...former.keys()]).map(({ id, seq, state }) => ({
     id,
     seq,
-    state: packRow({ ...unpackRow(seq, state), flushedSeq: flushed.get(id) as number }),
+    state: packRow({ ...unpackRow(seq, state), flushedSeq: former.get(id)?.flushedSeq ?? 0 }),
   }));
   writeRows(sql, t, rows);
 }
 
-/** Rows as they were when a lease began, for those that changed since: (table number, id) to state. */
-export function formerRows(sql: SqlStore, lease: Lease): Map<string, StoredRow> {
+/** Rows of a table as they were when a lease began, for those that changed since; of those that are asked for. */
+function formerRows(sql: SqlStore, lease: Lease, t: number, wanted?: ReadonlySet<string>): Map<string, StoredRow> {
   const former = new Map<string, StoredRow>();
-  for (const { t, cow } of sql.exec<{ t: number; cow: string }>(
-    "SELECT t, cow FROM log WHERE first > ? AND cow IS NOT NULL ORDER BY first",
-    lease.to,
-  ))
-    for (const [id, seq, packed] of JSON.parse(cow) as [string, number, string][]) {
-      const key = `${t}:${id}`;
-      if (!former.has(key)) former.set(key, unpackRow(seq, packed));
-    }
-  return former;
+  let after: number = lease.to;
+  for (;;) {
+    const [log] = sql.exec<{ last: number; cow: string }>(
+      "SELECT last, cow FROM log WHERE first > ? AND t = ? AND cow IS NOT NULL ORDER BY first LIMIT 1",
+      after,
+      t,
+    );
+    if (!log) return former;
+    for (const [id, seq, packed] of JSON.parse(log.cow) as [string, number, Packed][])
+      if ((!wanted || wanted.has(id)) && !former.has(id)) former.set(id, unpacked(seq, packed));
+    after = log.last;
+  }
 }
 
 /** Puts merged rows into columns. */

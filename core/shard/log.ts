@@ -58,8 +58,9 @@ export function appendLog(
   const edits = JSON.stringify(packEdits(entries));
   const images = entries.flatMap((e, k) => (e.image ? [[k, e.image]] : []));
   const changes = JSON.stringify({ ids: entries.map((e) => e.rowId), ...(images.length > 0 && { images }) });
-  const cow = entries.flatMap((e) => (e.cow ? [[e.rowId, e.cow.seq, e.cow.packed]] : []));
-  const cowText = cow.length > 0 ? JSON.stringify(cow) : null;
+  // Packed rows are JSON already: as text within JSON they would grow.
+  const cow = entries.flatMap((e) => (e.cow ? [`[${JSON.stringify(e.rowId)},${e.cow.seq},${e.cow.packed}]`] : []));
+  const cowText = cow.length > 0 ? `[${cow.join(",")}]` : null;
   const bytes = edits.length + changes.length + (cowText?.length ?? 0);
   if (bytes > ENTRY_CHARS && entries.length > 1) {
     const half = entries.length >> 1;

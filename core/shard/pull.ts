@@ -16,7 +16,9 @@ import {
   HLC_ZERO,
   LakeSyncError,
   ok,
+  PAGE_LOOKS_MAX,
   PAGE_ROWS_MAX,
+  READ_AHEAD_CHARS,
   type Result,
   type Scalar,
   type Seq,
@@ -80,7 +82,8 @@ export function pull(context: PullContext, input: PullInput): Result<PullPage, L
   const resync = input.position !== undefined && input.fingerprint !== fingerprint;
   const position = resync ? undefined : input.position;
   if (position && position.seq > head) return err(expired()); // of a shard that was lost and rebuilt
-  if (position?.at === "tail" && position.seq < listedAfter(context.sql, head)) return err(expired());
+  // A scan that began before the changes that are kept could not be completed by them either.
+  if (position && position.seq < listedAfter(context.sql, head)) return err(expired());
   const page = new Page(context, input);
   const next = position?.at === "tail" ? page.tail(position.seq, position.exact) : page.scan(position);
   const hasMore = next.at === "scan" || next.seq < head;
@@ -94,6 +97,9 @@ class Page {
   readonly #builders = new Map<string, DeltaBatchBuilder>();
   #bytes = 0;
   #rows = 0;
+  #looked = 0;
+  /** Characters and number of rows read so far: what the next ones may be like. The first are taken to be large. */
+  readonly #read = { chars: READ_AHEAD_CHARS / 32, rows: 1 };
 
   constructor(context: PullContext, input: PullInput) {
     this.#context = context;
@@ -116,7 +122,20 @@ class Page {
   }
 
   get #full(): boolean {
-    return this.#bytes >= this.#input.maxBytes || this.#rows >= PAGE_ROWS_MAX;
+    const { maxBytes } = this.#input;
+    return (this.#rows > 0 && this.#bytes >= maxBytes) || this.#rows >= PAGE_ROWS_MAX || this.#looked >= PAGE_LOOKS_MAX;
+  }
+
+  /** How many rows to read next. */
+  get #ahead(): number {
+    const { chars, rows } = this.#read;
+    return Math.max(1, Math.min(1000, Math.floor((READ_AHEAD_CHARS * rows) / chars)));
+  }
+
+  #noteRead(rows: readonly PackedRow[]): readonly PackedRow[] {
+    for (const { state } of rows) this.#read.chars += state.length;
+    this.#read.rows += rows.length;
+    return rows;
   }
 
   scan(from: Extract<Position, { at: "scan" }> | undefined): Position {
@@ -126,26 +145,29 @@ class Page {
       let after = from?.table === name ? from.after : "";
       for (let done = false; !done; ) {
         if (this.#full) return { at: "scan", seq: start, table: name, after };
-        const rows = this.#scanRows(name, after);
+        const limit = this.#ahead;
+        const rows = this.#scanRows(name, after, limit);
         for (const row of rows) {
+          this.#looked++;
           this.#sendRow(name, unpackRow(row.seq, row.state).state, row.id, 0, true, true);
           after = row.id;
           if (this.#full) break;
         }
-        done = rows.length === 0;
+        done = rows.length < limit && after === (rows.at(-1)?.id ?? after);
       }
     }
     return { at: "tail", seq: start, exact: start === this.#context.head };
   }
 
   /** Rows by id, in the order of their bytes, as SQLite keeps them. */
-  #scanRows(name: string, after: string): PackedRow[] {
-    const limit = 1000;
-    return this.#context.sql.exec<PackedRow>(
-      "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
-      this.#context.tableNumber(name),
-      after,
-      limit,
+  #scanRows(name: string, after: string, limit: number): readonly PackedRow[] {
+    return this.#noteRead(
+      this.#context.sql.exec<PackedRow>(
+        "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
+        this.#context.tableNumber(name),
+        after,
+        limit,
+      ),
     );
   }
 
@@ -168,11 +190,13 @@ class Page {
     const table = this.#tables.get(name);
     if (!table) return list.ids.length;
     const imageAt = new Map(list.images);
-    for (let from = skip; from < list.ids.length; from += 1000) {
-      const ids = list.ids.slice(from, from + 1000);
-      const rows = new Map(readRows(this.#context.sql, list.t, [...new Set(ids)]).map((r) => [r.id, r]));
+    for (let from = skip, limit = this.#ahead; from < list.ids.length; from += limit, limit = this.#ahead) {
+      const ids = list.ids.slice(from, from + limit);
+      const read = this.#noteRead(readRows(this.#context.sql, list.t, [...new Set(ids)]));
+      const rows = new Map(read.map((r) => [r.id, r]));
       for (let k = 0; k < ids.length; k++) {
         if (this.#full) return from + k;
+        this.#looked++;
         const id = ids[k] as string;
         const image = imageAt.get(from + k);
         const key = `${list.t}:${id}`;

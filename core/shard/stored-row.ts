@@ -25,7 +25,7 @@ export interface StoredRow {
 
 export const newRow = (): StoredRow => ({ state: emptyRow(), seq: 0, flushedSeq: 0 });
 
-type Packed = [Stamp, number, Stamp, number, number, [Stamp | 0, number, Cells][], Cells?];
+export type Packed = [Stamp, number, Stamp, number, number, [Stamp | 0, number, Cells][], Cells?];
 
 export function packRow(row: StoredRow): string {
   const { inserted, insertedSeq, deleted, deletedSeq, layers } = row.state;
@@ -41,8 +41,10 @@ export function packRow(row: StoredRow): string {
   return JSON.stringify(packed);
 }
 
-export function unpackRow(seq: number, text: string): StoredRow {
-  const [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, layers, grave] = JSON.parse(text) as Packed;
+export const unpackRow = (seq: number, text: string): StoredRow => unpacked(seq, JSON.parse(text) as Packed);
+
+export function unpacked(seq: number, packed: Packed): StoredRow {
+  const [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, layers, grave] = packed;
   const state: RowState = {
     inserted,
     insertedSeq,
