@@ -210,7 +210,7 @@ class TablePush {
     }
     const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
     const cow =
-      touched.before && !touched.changed && row.seq > leaseFrom && row.seq <= flushBoundary
+      touched.before && row.seq > leaseFrom && row.seq <= flushBoundary
         ? { seq: row.seq, packed: touched.before.state }
         : undefined;
     const next: StoredRow = { state: after, seq, flushedSeq };
