@@ -3,8 +3,8 @@
  * enters here and nowhere else, so that a simulation can run the very same SDK on seeded time and a seeded network.
  */
 import type { Clock } from "../core/index.ts";
-import { LakeSyncError } from "../schemas/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
+import { browser } from "./db/wasm/browser.ts";
 
 /** Timers as a pair of functions; handles are opaque. */
 export interface Timers {
@@ -24,6 +24,14 @@ export interface SocketLike {
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
 
+/** How the tabs of one database talk to each other; where there are none, nothing is shared. */
+export interface Tabs {
+  /** Runs `body` while no other tab runs one under the same name. */
+  exclusively<T>(name: string, body: () => Promise<T>): Promise<T>;
+  /** Messages to the other tabs of this name. */
+  join(name: string, onMessage: (message: unknown) => void): { post(message: unknown): void; leave(): void };
+}
+
 export interface Platform {
   readonly clock: Clock;
   /** Uniform in [0, 1), from a source fit for identifiers. */
@@ -33,6 +41,7 @@ export interface Platform {
   readonly openSocket: (url: string, protocols: string[]) => SocketLike;
   /** Opens the SQLite that this platform has; see `Backend`. */
   readonly openDriver: (options: DriverOptions) => Promise<Driver>;
+  readonly tabs?: Tabs;
 }
 
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
@@ -52,9 +61,20 @@ export function defaultPlatform(): Platform {
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
     openDriver: async (options) => {
-      if (!isNode()) throw new LakeSyncError("StorageUnavailable", "No SQLite for this platform.");
-      const { openNodeDriver } = await import("./db/node.ts");
-      return openNodeDriver(options);
+      if (isNode()) return (await import("./db/node.ts")).openNodeDriver(options);
+      return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
+    },
+    ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
+  };
+}
+
+function browserTabs(locks: NonNullable<typeof browser.navigator.locks>): Tabs {
+  return {
+    exclusively: <T>(name: string, body: () => Promise<T>) => locks.request(name, {}, body) as Promise<T>,
+    join: (name, onMessage) => {
+      const channel = new browser.BroadcastChannel(name);
+      channel.addEventListener("message", (event) => onMessage(event.data));
+      return { post: (message) => channel.postMessage(message), leave: () => channel.close() };
     },
   };
 }

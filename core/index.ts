@@ -1,5 +1,14 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export { deltaId, encodeDelta } from "./delta-id.ts";
+export {
+  CONSUMER_FAULTS,
+  type ConsumerFault,
+  type FlushDeps,
+  type FlushSource,
+  type FlushSummary,
+  failedFlush,
+  flushOnce,
+} from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
@@ -15,6 +24,7 @@ export * from "./sync-rules.ts";
 export {
   COMMON_SHARD,
   clientIdTaken,
+  layoutOf,
   type Move,
   type ShardMap,
   shardConfig,

@@ -152,7 +152,7 @@ export class TenantEngine {
     if (table === old) return ok(old);
     const to = this.#layoutOf(table);
     if (moving && !to.ok) return to;
-    const from = map.tables[name] ?? [COMMON_SHARD];
+    const from = layoutOf(map, name);
     const move: Move | undefined =
       moving && to.ok ? { table: name, from, to: to.value, phase: "drain" } : this.#state.move;
     const saved = this.#save({
@@ -166,7 +166,8 @@ export class TenantEngine {
   /** Names that no shard ever had: what a name's object remembers is never taken for another layout's. */
   #layoutOf({ table, shards }: TableSchema): Result<string[], LakeSyncError> {
     if (shards === 0) return ok([COMMON_SHARD]);
-    const count = this.shards().filter((s) => !this.#state.map.tables[table]?.includes(s)).length + shards;
+    const replaced = layoutOf(this.#state.map, table);
+    const count = this.shards().filter((s) => s !== COMMON_SHARD && !replaced.includes(s)).length + shards;
     if (count > SHARDS_PER_GATEWAY_MAX)
       return err(
         new LakeSyncError(
@@ -214,6 +215,10 @@ export const clientIdTaken = (clientId: string): LakeSyncError =>
     "ClientIdTaken",
     `Client id ${JSON.stringify(clientId)} belongs to another user; give this device an id of its own.`,
   );
+
+/** The shards of a table, in slice order; those of a table that nobody knows, where it is refused. */
+export const layoutOf = ({ tables }: ShardMap, table: string): readonly string[] =>
+  (Object.hasOwn(tables, table) && tables[table]) || [COMMON_SHARD];
 
 /** Shards that hold rows, by the map in force. @param tables only theirs; empty for all */
 export function shardsOf({ map }: TenantState, tables: readonly string[] = []): string[] {

@@ -7,7 +7,7 @@
  * sees it.
  */
 import { create } from "@bufbuild/protobuf";
-import { COMMON_SHARD, type PushOutcome, rowHash, shardsOf, type TenantState } from "../core/index.ts";
+import { layoutOf, type PushOutcome, rowHash, type ShardMap, shardsOf, type TenantState } from "../core/index.ts";
 import {
   type Claims,
   type ClientId,
@@ -100,7 +100,7 @@ export class Router {
     if (state.ok && newerThan < 0 && unknown(state.value)) state = await this.freshState(gatewayId);
     if (!state.ok) return state;
     const { version, map } = state.value;
-    const works = splitWork(push, map.tables);
+    const works = splitWork(push, map);
     if (!works.ok) return works;
     const { clientId } = push;
     const send = (shard: string, work: Work) =>
@@ -267,24 +267,19 @@ function decodePush(request: proto.PushRequest): Result<DecodedPush, LakeSyncErr
 }
 
 /** Deltas of a push by shard; those of tables that nobody knows go to the common one, which refuses them. */
-function splitWork(
-  push: DecodedPush,
-  tables: Readonly<Record<string, readonly string[]>>,
-): Result<Map<string, Work>, LakeSyncError> {
+function splitWork(push: DecodedPush, map: ShardMap): Result<Map<string, Work>, LakeSyncError> {
   const works = new Map<string, Work>();
   const workOf = (shard: string): Work => {
     const work = works.get(shard) ?? { batches: [], deltas: [] };
     works.set(shard, work);
     return work;
   };
-  const layoutOf = (table: string): readonly string[] =>
-    (Object.hasOwn(tables, table) && tables[table]) || [COMMON_SHARD];
   const shardOf = (layout: readonly string[], rowId: string): string =>
     layout[layout.length === 1 ? 0 : rowHash(rowId) % layout.length] as string;
   // A malformed batch refuses the push before any shard has seen it, where more than one will.
-  const scattered = new Set([...push.batches, ...push.deltas].flatMap((d) => layoutOf(d.table))).size > 1;
+  const scattered = new Set([...push.batches, ...push.deltas].flatMap((d) => layoutOf(map, d.table))).size > 1;
   for (const batch of push.batches) {
-    const layout = layoutOf(batch.table);
+    const layout = layoutOf(map, batch.table);
     if (layout.length === 1 && !scattered) {
       workOf(layout[0] as string).batches.push(batch); // unread: the shard reads it
       continue;
@@ -298,7 +293,7 @@ function splitWork(
     for (const [shard, part] of splitBatch(decoded.value, (rowId) => shardOf(layout, rowId)))
       workOf(shard).batches.push(packBatch(encodeBatch(part)));
   }
-  for (const delta of push.deltas) workOf(shardOf(layoutOf(delta.table), delta.rowId)).deltas.push(delta);
+  for (const delta of push.deltas) workOf(shardOf(layoutOf(map, delta.table), delta.rowId)).deltas.push(delta);
   return ok(works);
 }
 

@@ -38,6 +38,7 @@ export const ERRORS = {
   Unavailable: { status: 503, retry: true },
   Timeout: { status: 504, retry: true },
   // The lake and other destinations
+  LeaseLost: { status: 409, retry: true },
   CommitConflict: { status: 409, retry: true },
   CommitUnknown: { status: 503, retry: true },
   DestinationRefused: { status: 502, retry: false },

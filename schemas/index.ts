@@ -5,6 +5,7 @@ export * as proto from "./gen/lakesync_pb.js";
 export * from "./hlc.ts";
 export * from "./ids.ts";
 export * from "./limits.ts";
+export * from "./packed-batch.ts";
 export * from "./result.ts";
 export * from "./rules.ts";
 export * from "./table.ts";

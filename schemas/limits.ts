@@ -17,8 +17,8 @@ export const CLIENT_ID_CHARS_MAX = 64;
 export const ROW_BYTES_MAX = 1 * MiB;
 /** A cell has to leave room for the rest of its row. Bytes of its canonical form. */
 export const CELL_BYTES_MAX = 512 * KiB;
-/** Whoever reads a cell of type json recurses, and stacks end; MySQL takes 100 levels, fewer than any other. Levels. */
-export const JSON_DEPTH_MAX = 100;
+/** Protobuf decoders stop at 100 nested messages; a level of JSON takes up to three of them, a page and its rows seven. Levels. */
+export const JSON_DEPTH_MAX = 30;
 /** A log entry is one SQLite row (2 MB in production), and is held in memory while it is read. Bytes. */
 export const LOG_ENTRY_BYTES_MAX = 1 * MiB;
 
@@ -75,6 +75,10 @@ export const FLUSH_ATTEMPTS_MAX = 5;
 export const DATA_FILE_ROWS = 25_000;
 /** The same for wide rows: the writer holds a file's columns about three times. Bytes before compression. */
 export const DATA_FILE_BYTES = 12 * MiB;
+/** A flush that finds more small manifests than this merges them: each is a request for whoever plans a scan. */
+export const MANIFESTS_MAX = 50;
+/** Manifests of this size are not merged again. Bytes; some 10,000 files. */
+export const MANIFEST_BYTES = 2 * MiB;
 /** Files whose keys a flush reads at once to find old rows; a Worker has six connections. */
 export const LOOKUP_CONCURRENCY = 4;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */

@@ -7,7 +7,8 @@ import { type HlcText, hlcFromBigInt } from "./hlc.ts";
 import { type ClientId, parseClientId } from "./ids.ts";
 import { proto } from "./index.ts";
 import { PUSH_DELTAS_MAX } from "./limits.ts";
-import { decodeBatch, decodeDelta, decodeMessage, encodeBatch, splitBatch } from "./wire.ts";
+import { decodeBatch } from "./packed-batch.ts";
+import { decodeDelta, decodeMessage, encodeBatch, splitBatch } from "./wire.ts";
 
 const RUNS = { numRuns: 10_000 };
 const SCHEMAS = [proto.PushRequestSchema, proto.PullRequestSchema, proto.FrameSchema, proto.PullResponseSchema];

@@ -17,7 +17,7 @@ import {
 } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { type Absent, type ColumnData, type DeltaBatch, isAbsent } from "./delta.ts";
+import { type DeltaBatch, isAbsent } from "./delta.ts";
 import { LakeSyncError } from "./errors.ts";
 import {
   type DeltaBatch as DeltaBatchMessage,
@@ -26,113 +26,13 @@ import {
   Op as OpMessage,
 } from "./gen/lakesync_pb.js";
 import { type HlcText, hlcFromBigInt } from "./hlc.ts";
-import { type ClientId, isClientId } from "./ids.ts";
-import { PUSH_DELTAS_MAX } from "./limits.ts";
+import { foldBatch, type PackedBatch } from "./packed-batch.ts";
 import { err, ok, type Result } from "./result.ts";
-import type { Scalar } from "./value.ts";
 
 const bad = (message: string, details = {}): Result<never, LakeSyncError> =>
   err(new LakeSyncError("BadRequest", message, details));
 
-export function encodeBatch(batch: DeltaBatch): DeltaBatchMessage {
-  const count = batch.rowIds.length;
-  const clients = [...new Set(batch.clients)];
-  const index = new Map(clients.map((client, at) => [client, at]));
-  return create(DeltaBatchSchema, {
-    table: batch.table,
-    count,
-    ops: batch.ops,
-    rowIds: JSON.stringify(batch.rowIds),
-    hlcs: encodeHlcs(batch.hlcs),
-    clients,
-    clientIndexes: clients.length > 1 ? JSON.stringify(batch.clients.map((c) => index.get(c))) : "",
-    columns: batch.columns.map((c) => ({ name: c.name, values: JSON.stringify(c.values) })),
-  });
-}
-
-function encodeHlcs(hlcs: readonly HlcText[]): Uint8Array {
-  const bytes = new Uint8Array(hlcs.length * 8);
-  const view = new DataView(bytes.buffer);
-  hlcs.forEach((hlc, at) => {
-    view.setUint32(at * 8, Number.parseInt(hlc.slice(0, 8), 16));
-    view.setUint32(at * 8 + 4, Number.parseInt(hlc.slice(8), 16));
-  });
-  return bytes;
-}
-
-function decodeHlcs(bytes: Uint8Array): HlcText[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const hlcs: HlcText[] = new Array(bytes.byteLength / 8);
-  let lastHigh = -1;
-  let highText = "";
-  for (let at = 0; at < hlcs.length; at++) {
-    const high = view.getUint32(at * 8);
-    if (high !== lastHigh) {
-      lastHigh = high;
-      highText = high.toString(16).padStart(8, "0");
-    }
-    hlcs[at] = (highText +
-      view
-        .getUint32(at * 8 + 4)
-        .toString(16)
-        .padStart(8, "0")) as HlcText;
-  }
-  return hlcs;
-}
-
-/**
- * The batch that a message holds, its shape checked: as many ops, row ids, clocks and values as it says. Whether table,
- * columns and values exist and fit is the shard's to say, delta by delta (PU3).
- * @param client whose edits these are where the message names none
- */
-export function decodeBatch(message: PackedBatch, client?: ClientId): Result<DeltaBatch, LakeSyncError> {
-  const { table, count, ops } = message;
-  const named = { table };
-  if (count > PUSH_DELTAS_MAX)
-    return err(
-      new LakeSyncError(
-        "TooLarge",
-        `A batch holds ${count} deltas; the limit is ${PUSH_DELTAS_MAX}. Send smaller batches.`,
-        named,
-      ),
-    );
-  if (ops.length !== count || !/^[IUDR]*$/.test(ops))
-    return bad(`A batch of ${count} needs ${count} letters I, U, D or R in "ops".`, named);
-  if (message.hlcs.length !== count * 8) return bad(`A batch of ${count} needs ${count * 8} bytes of "hlcs".`, named);
-  const rowIds = jsonArray(message.rowIds, count);
-  if (!rowIds?.every((id) => typeof id === "string"))
-    return bad(`"row_ids" has to be a JSON array of ${count} strings.`, named);
-  const columns: ColumnData[] = [];
-  for (const column of message.columns) {
-    const values = jsonArray(column.values, count);
-    if (!values)
-      return bad(`"values" of column ${JSON.stringify(column.name)} has to be a JSON array of ${count} values.`, named);
-    columns.push({ name: column.name, values: values as (Scalar | Absent)[] });
-  }
-  if (new Set(columns.map((c) => c.name)).size < columns.length) return bad("A batch names a column twice.", named);
-  const clients = decodeClients(message, client);
-  if (!clients)
-    return bad(`"clients" and "client_indexes" have to name one client for each of ${count} entries.`, named);
-  return ok({ table, ops, rowIds: rowIds as string[], hlcs: decodeHlcs(message.hlcs), clients, columns });
-}
-
-function jsonArray(text: string, length: number): unknown[] | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return Array.isArray(value) && value.length === length ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function decodeClients(message: PackedBatch, client: ClientId | undefined): ClientId[] | undefined {
-  if (message.clients.length === 0) return client === undefined ? undefined : [client];
-  if (!message.clients.every(isClientId)) return undefined;
-  if (message.clients.length === 1) return [message.clients[0] as ClientId];
-  const indexes = jsonArray(message.clientIndexes, message.count);
-  const clients = indexes?.map((at) => (typeof at === "number" ? (message.clients[at] as ClientId) : undefined));
-  return clients?.every((c) => c !== undefined) ? clients : undefined;
-}
+export const encodeBatch = (batch: DeltaBatch): DeltaBatchMessage => create(DeltaBatchSchema, foldBatch(batch));
 
 /** What a value looks like before its column's type is known: canonical, or as a person wrote it in JSON. */
 export type LooseValue = JsonValue;
@@ -178,11 +78,6 @@ function looseValue(value: MessageShape<typeof ValueSchema> | undefined): LooseV
 }
 
 /** A batch as it crosses RPC: the message's fields without its class. */
-export type PackedBatch = Pick<
-  DeltaBatchMessage,
-  "table" | "count" | "ops" | "rowIds" | "hlcs" | "clients" | "clientIndexes"
-> & { readonly columns: readonly { readonly name: string; readonly values: string }[] };
-
 export function packBatch(message: DeltaBatchMessage): PackedBatch {
   const { table, count, ops, rowIds, hlcs, clients, clientIndexes, columns } = message;
   return {

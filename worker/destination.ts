@@ -1,14 +1,14 @@
 /** Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its embedded catalogue. */
+import { zstdDecompressSync } from "node:zlib";
 import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
 import { catalogueServer, type Env } from "../durable-objects/index.ts";
-import { catalogueOf, flushToIceberg, initParquet, type LakeDeps, R2Store } from "../lake/index.ts";
-
-export type Destination = Pick<DatabaseAdapter, "insertDeltas">;
+import { catalogueOf, IcebergAdapter, initParquet, type LakeDeps, R2Store, useZstd } from "../lake/index.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
-export function lakeOf(env: Env, gatewayId: string): LakeDeps {
+function lakeOf(env: Env, gatewayId: string): LakeDeps {
   initParquet(parquetWasm);
+  useZstd(zstdDecompressSync);
   return {
     store: new R2Store(env.LAKE, { location: env.LAKE_LOCATION ?? "s3://lakesync-lake" }),
     catalogue: catalogueOf(catalogueServer(env, gatewayId)),
@@ -18,7 +18,5 @@ export function lakeOf(env: Env, gatewayId: string): LakeDeps {
   };
 }
 
-export function destinationFor(env: Env, gatewayId: string): Destination {
-  const lake = lakeOf(env, gatewayId);
-  return { insertDeltas: (batch) => flushToIceberg(batch, lake) };
-}
+export const destinationFor = (env: Env, gatewayId: string): DatabaseAdapter =>
+  new IcebergAdapter(lakeOf(env, gatewayId));

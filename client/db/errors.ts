@@ -11,9 +11,8 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   13: "StorageFull",
   14: "StorageUnavailable", // CANTOPEN
   19: "Conflict", // CONSTRAINT
+  20: "WrongType", // MISMATCH: a rowid takes whole numbers only
   26: "Corrupt", // NOTADB
-  3091: "WrongType", // CONSTRAINT_DATATYPE, of STRICT tables
-  1299: "NotNull", // CONSTRAINT_NOTNULL
 };
 
 /** Raised by the triggers of tracked tables as "CODE: sentence". */
@@ -29,6 +28,8 @@ export function sqlError(cause: unknown, what: string): LakeSyncError {
   const result = errcode ?? (typeof number === "number" ? number : 1);
   const raised = RAISED.exec(message);
   if (raised) return new LakeSyncError(raised[1] as ErrorCode, message.slice(raised[0].length), {}, { cause });
+  if (/^cannot store /.test(message)) return new LakeSyncError("WrongType", message, {}, { cause });
+  if (/^NOT NULL /.test(message)) return new LakeSyncError("NotNull", message, {}, { cause });
   const code = CODES[result] ?? CODES[result & 0xff] ?? "BadRequest";
   return new LakeSyncError(code, `SQLite: ${message} (${what.slice(0, 200)})`, { sqlite: result }, { cause });
 }

@@ -61,7 +61,7 @@ export function toStored(type: DeviceType, scalar: Scalar): SqlValue {
   }
 }
 
-/** The canonical value of what a column holds. */
+/** The canonical value of what a column holds. JSON that the app wrote by SQL is as it wrote it until it is acknowledged. */
 export function fromStored(type: DeviceType, value: SqlValue): Scalar {
   if (value === null) return null;
   switch (type) {
@@ -71,8 +71,9 @@ export function fromStored(type: DeviceType, value: SqlValue): Scalar {
       return Number(value) + 0;
     case "bytes":
       return bytesToBase64(value as Uint8Array);
-    case "json":
-      return compactJson(value as string);
+    case "integer":
+    case "timestamp":
+      return Number.isSafeInteger(value) ? (value as number) : BigInt(value as number | bigint).toString();
     default:
       return typeof value === "bigint" ? value.toString() : (value as Scalar);
   }

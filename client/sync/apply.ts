@@ -314,7 +314,7 @@ export async function settle(
     const counts = new Map<string, number>();
     for (const { rowId } of entries) counts.set(rowId, (counts.get(rowId) ?? 0) + 1);
     const turnedDown = new Set(refused);
-    const plain = (e: OutboxEntry) => e.letter === "I" && counts.get(e.rowId) === 1 && !turnedDown.has(e);
+    const plain = (e: OutboxEntry) => e.letter === "I" && !e.recast && counts.get(e.rowId) === 1 && !turnedDown.has(e);
     const single = entries.filter(plain);
     const known = await heldAmong(tx, table, single);
     const changes = new Map<string, Change>();

@@ -24,7 +24,7 @@ export type SyncEvent =
   | "done"
   | "failed";
 
-export type Effect =
+type Effect =
   /** Start a round. */
   | "run"
   /** Remember that the round under way has to be followed by another. */

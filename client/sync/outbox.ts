@@ -26,6 +26,8 @@ export interface OutboxEntry {
   readonly letter: "I" | "U" | "D";
   readonly rowId: string;
   readonly cells: Cells;
+  /** The app wrote JSON in another form than the canonical one, which is what everyone else gets. */
+  readonly recast: boolean;
   /** Why the gateway would refuse it for certain; it is not sent. */
   readonly fault?: { readonly code: ValueError["code"] | "BadRowId"; readonly message: string };
 }
@@ -52,16 +54,23 @@ export function readOutbox(db: LocalDB, max: number, maxBytes: number): Promise<
 
 function entryOf(tables: TableRegistry, [hlc, tbl, letter, rowId, json]: EntryRow): OutboxEntry {
   const table = tables.byId(tbl);
-  const { cells, fault } = decodeCells(table, json);
+  const { cells, fault, recast } = decodeCells(table, json);
   const badId = isRowId(rowId)
     ? undefined
     : { code: "BadRowId" as const, message: "A row id has 1 to 512 bytes and no control characters." };
   const reason = badId ?? fault;
-  return { hlc: hlc as HlcText, table, letter, rowId, cells, ...(reason ? { fault: reason } : {}) };
+  return { hlc: hlc as HlcText, table, letter, rowId, cells, recast, ...(reason ? { fault: reason } : {}) };
 }
 
-function decodeCells(table: DeviceTable, json: string | null): { cells: Cells; fault?: ValueError } {
+interface Decoded {
+  readonly cells: Cells;
+  readonly recast: boolean;
+  readonly fault?: ValueError;
+}
+
+function decodeCells(table: DeviceTable, json: string | null): Decoded {
   const cells: Cells = {};
+  let recast = false;
   let fault: ValueError | undefined;
   const values: readonly unknown[] = json === null ? [] : JSON.parse(json);
   for (let at = 0; at < values.length; at++) {
@@ -71,8 +80,9 @@ function decodeCells(table: DeviceTable, json: string | null): { cells: Cells; f
     const scalar = fromOutbox(column.type, value);
     if (!scalar.ok) fault = { ...scalar.error, message: `${table.name}.${column.name}: ${scalar.error.message}` };
     cells[column.name] = scalar.ok ? scalar.value : (value as Scalar);
+    recast ||= column.type === "json" && cells[column.name] !== value;
   }
-  return fault ? { cells, fault } : { cells };
+  return fault ? { cells, recast, fault } : { cells, recast };
 }
 
 /** Entries as they are sent: one batch a table, each in the order of its edits. */

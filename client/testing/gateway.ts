@@ -2,6 +2,7 @@
 import { isAlive, merge, type Position, type RowState, ShardEngine, type SqlStore } from "../../core/index.ts";
 import {
   type Claims,
+  type ClientId,
   type Column,
   type ColumnType,
   type Delta,
@@ -15,6 +16,7 @@ import {
   type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
+import { type Cells, visibleOf } from "../sync/rows.ts";
 import type { LocalGateway } from "../transport/local.ts";
 import type { Page, PullCall, PushAnswer, PushCall } from "../transport/port.ts";
 
@@ -34,8 +36,8 @@ export interface TestGatewayOptions {
 export class TestGateway {
   readonly engine: ShardEngine;
   nowMs: () => number;
-  /** Another answer to a stale cursor: a page that says `resync`, instead of an error. */
-  resyncByPage = false;
+  /** How a cursor of other rules is answered: by a page that says `resync`, or by an error. */
+  resyncByPage = true;
   pushes = 0;
   pulls = 0;
   /** "client row" of inserts that came after a newer delete. */
@@ -125,15 +127,19 @@ export class TestGateway {
     return this.#merged.get(table) ?? new Map();
   }
 
+  /** Rows that are alive, by id. */
+  rows(table: string): Map<string, Cells> {
+    const alive = [...this.oracle(table)].filter(([, row]) => isAlive(row));
+    return new Map(alive.map(([id, row]) => [id, visibleOf(row, [], "" as ClientId) ?? {}]));
+  }
+
   #pull(call: PullCall, claims: Claims): Page {
     this.pulls++;
     const held: { position?: Position; fingerprint: string } =
       call.cursor === "" ? { fingerprint: "" } : JSON.parse(call.cursor);
     const input = { claims, tables: call.tables ?? [], maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT };
-    let answer = this.engine.pull({ ...input, ...held });
-    const resync = !answer.ok && answer.error.code === "CursorExpired" && this.resyncByPage;
-    if (resync) answer = this.engine.pull({ ...input, fingerprint: "" });
-    const { batches, position, fingerprint, hasMore } = unwrap(answer);
+    const { batches, position, fingerprint, hasMore, resync } = unwrap(this.engine.pull({ ...input, ...held }));
+    if (resync && !this.resyncByPage) throw new LakeSyncError("CursorExpired", "The rules changed; start again.");
     return {
       batches: structuredClone(batches) as DeltaBatch[],
       cursor: JSON.stringify({ position, fingerprint }),

@@ -1,24 +1,92 @@
-/** Between the transport port and the wire's messages. */
+/** Between the transport port and the wire's messages (schemas/proto/lakesync.proto). */
 import {
   type ClientId,
   type DeltaBatch,
   decodeBatch,
-  ERRORS,
   type ErrorCode,
-  encodeBatch,
+  foldBatch,
   HLC_ZERO,
   type HlcText,
   hlcFromBigInt,
   isErrorCode,
   LakeSyncError,
-  type proto,
   unwrap,
 } from "../../schemas/index.ts";
 import type { Page, PullCall, PushAnswer, PushCall, Refusal } from "./port.ts";
+import type { Shape } from "./protobuf.ts";
 
-export const pushMessage = (call: PushCall) => ({ clientId: call.clientId, batches: call.batches.map(encodeBatch) });
+const COLUMN_DATA = { name: { no: 1, type: "string" }, values: { no: 2, type: "string" } } as const;
 
-export const pullMessage = (call: PullCall) => ({
+const DELTA_BATCH = {
+  table: { no: 1, type: "string" },
+  count: { no: 2, type: "uint32" },
+  ops: { no: 3, type: "string" },
+  rowIds: { no: 4, type: "string" },
+  hlcs: { no: 5, type: "bytes" },
+  clients: { no: 6, type: "string", repeated: true },
+  clientIndexes: { no: 7, type: "string" },
+  columns: { no: 8, type: COLUMN_DATA, repeated: true },
+} as const;
+
+export const PUSH_REQUEST = {
+  clientId: { no: 1, type: "string" },
+  batches: { no: 3, type: DELTA_BATCH, repeated: true },
+} as const;
+
+const REJECTION = {
+  deltaId: { no: 1, type: "string" },
+  code: { no: 2, type: "string" },
+  message: { no: 3, type: "string" },
+  table: { no: 4, type: "string" },
+  rowId: { no: 5, type: "string" },
+  hlc: { no: 6, type: "uint64" },
+} as const;
+
+export const PUSH_RESPONSE = {
+  rejected: { no: 2, type: REJECTION, repeated: true },
+  serverHlc: { no: 3, type: "uint64" },
+  cursorHint: { no: 4, type: "string" },
+} as const;
+
+export const PULL_REQUEST = {
+  clientId: { no: 1, type: "string" },
+  cursor: { no: 2, type: "string" },
+  tables: { no: 3, type: "string", repeated: true },
+  maxBytes: { no: 4, type: "uint32" },
+  columnar: { no: 6, type: "bool" },
+} as const;
+
+export const PULL_RESPONSE = {
+  cursor: { no: 2, type: "string" },
+  hasMore: { no: 3, type: "bool" },
+  resync: { no: 4, type: "bool" },
+  batches: { no: 6, type: DELTA_BATCH, repeated: true },
+  serverHlc: { no: 7, type: "uint64" },
+} as const;
+
+export const ERROR_BODY = {
+  code: { no: 1, type: "string" },
+  message: { no: 2, type: "string" },
+  retryAfterSeconds: { no: 4, type: "uint32" },
+} as const;
+
+export const FRAME = {
+  id: { no: 1, type: "uint32" },
+  push: { no: 2, type: PUSH_REQUEST, optional: true },
+  pushed: { no: 3, type: PUSH_RESPONSE, optional: true },
+  pull: { no: 4, type: PULL_REQUEST, optional: true },
+  page: { no: 5, type: PULL_RESPONSE, optional: true },
+  poke: { no: 6, type: { cursorHint: { no: 1, type: "string" } }, optional: true },
+  error: { no: 7, type: ERROR_BODY, optional: true },
+  token: { no: 8, type: "string" },
+} as const;
+
+export const pushMessage = (call: PushCall): Shape<typeof PUSH_REQUEST> => ({
+  clientId: call.clientId,
+  batches: call.batches.map(foldBatch),
+});
+
+export const pullMessage = (call: PullCall): Shape<typeof PULL_REQUEST> => ({
   clientId: call.clientId,
   cursor: call.cursor,
   tables: [...(call.tables ?? [])],
@@ -28,7 +96,7 @@ export const pullMessage = (call: PullCall) => ({
 
 const hlcText = (hlc: bigint): HlcText => hlcFromBigInt(hlc) ?? HLC_ZERO;
 
-export function pushAnswer(message: proto.PushResponse): PushAnswer {
+export function pushAnswer(message: Shape<typeof PUSH_RESPONSE>): PushAnswer {
   return {
     rejected: message.rejected.map(
       (r): Refusal => ({
@@ -45,7 +113,7 @@ export function pushAnswer(message: proto.PushResponse): PushAnswer {
 }
 
 /** @throws LakeSyncError `BadRequest` when a batch is malformed */
-export function pageOf(message: proto.PullResponse): Page {
+export function pageOf(message: Shape<typeof PULL_RESPONSE>): Page {
   return {
     batches: message.batches.map((batch): DeltaBatch => unwrap(decodeBatch(batch, "" as ClientId))),
     cursor: message.cursor,
@@ -58,12 +126,14 @@ export function pageOf(message: proto.PullResponse): Page {
 /** A newer gateway may know codes that this client does not. */
 const codeOf = (code: string, otherwise: ErrorCode): ErrorCode => (isErrorCode(code) ? code : otherwise);
 
-/** The error that a gateway's answer means. @param status HTTP status, for answers that carry no code */
+/**
+ * The error that an answer means. An answer without a code is not the gateway's but of something on the way: it says
+ * nothing about what was sent, so it counts as weather, whatever its status.
+ * @param status HTTP status; 0 for a frame
+ */
 export function gatewayError(status: number, code: string, message: string, retryAfterSeconds: number): LakeSyncError {
-  const fallback =
-    (Object.keys(ERRORS) as ErrorCode[]).find((name) => ERRORS[name].status === status) ??
-    (status >= 500 ? "Unavailable" : "BadRequest");
-  const known = codeOf(code, fallback);
+  const unnamed: ErrorCode = status === 401 ? "Unauthenticated" : "Unavailable";
+  const known = code === "" ? unnamed : codeOf(code, "Internal");
   const details = retryAfterSeconds > 0 ? { retryAfterMs: retryAfterSeconds * 1000, status } : { status };
   return new LakeSyncError(known, message || `The gateway answered ${status}.`, details);
 }

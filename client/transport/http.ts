@@ -1,15 +1,18 @@
 /** Requests over HTTP, as protobuf; one retry with a fresh token after a 401 (C7). */
-import {
-  decodeMessage,
-  encodeBinary,
-  LakeSyncError,
-  PROTOBUF,
-  parseGatewayId,
-  proto,
-  unwrap,
-} from "../../schemas/index.ts";
+import { LakeSyncError, parseGatewayId } from "../../schemas/index.ts";
 import { defaultPlatform, type Platform } from "../platform.ts";
-import { gatewayError, pageOf, pullMessage, pushAnswer, pushMessage } from "./codec.ts";
+import {
+  ERROR_BODY,
+  gatewayError,
+  PULL_REQUEST,
+  PULL_RESPONSE,
+  PUSH_REQUEST,
+  PUSH_RESPONSE,
+  pageOf,
+  pullMessage,
+  pushAnswer,
+  pushMessage,
+} from "./codec.ts";
 import {
   getToken,
   type Page,
@@ -19,6 +22,7 @@ import {
   type TokenSource,
   type Transport,
 } from "./port.ts";
+import { decode, encode } from "./protobuf.ts";
 
 export interface HttpTransportOptions {
   /** Origin of the gateway, with or without a path. */
@@ -32,6 +36,7 @@ export interface HttpTransportOptions {
   readonly platform?: Pick<Platform, "fetch" | "timers">;
 }
 
+const PROTOBUF = "application/x-protobuf";
 const GZIP_MIN_BYTES = 1024;
 
 export class HttpTransport implements Transport {
@@ -51,15 +56,15 @@ export class HttpTransport implements Transport {
   }
 
   async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
-    const body = encodeBinary(proto.PushRequestSchema, pushMessage(call));
+    const body = encode(PUSH_REQUEST, pushMessage(call));
     const answer = await this.#post("push", body, signal);
-    return pushAnswer(unwrap(decodeMessage(proto.PushResponseSchema, answer)));
+    return pushAnswer(decode(PUSH_RESPONSE, answer));
   }
 
   async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
-    const body = encodeBinary(proto.PullRequestSchema, pullMessage(call));
+    const body = encode(PULL_REQUEST, pullMessage(call));
     const answer = await this.#post("pull", body, signal);
-    return pageOf(unwrap(decodeMessage(proto.PullResponseSchema, answer)));
+    return pageOf(decode(PULL_RESPONSE, answer));
   }
 
   async #post(route: "push" | "pull", body: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -124,14 +129,11 @@ interface Answer {
 
 /** Errors come as protobuf or as JSON, or, from something between us and the gateway, as anything. */
 function errorOf({ status, type, retryAfter, body }: Answer): LakeSyncError {
-  if (type.startsWith(PROTOBUF)) {
-    const message = decodeMessage(proto.ErrorBodySchema, body);
-    if (message.ok) {
-      const { code, message: text, retryAfterSeconds } = message.value;
-      return gatewayError(status, code, text, retryAfterSeconds || retryAfter);
-    }
-  }
   try {
+    if (type.startsWith(PROTOBUF)) {
+      const { code, message, retryAfterSeconds } = decode(ERROR_BODY, body);
+      return gatewayError(status, code, message, retryAfterSeconds || retryAfter);
+    }
     const { error } = JSON.parse(new TextDecoder().decode(body));
     return gatewayError(status, String(error.code), String(error.message), retryAfter);
   } catch {

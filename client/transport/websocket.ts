@@ -13,11 +13,10 @@
  * token goes as a second subprotocol, `bearer.<token>`, since browsers cannot set headers on a WebSocket; a new one is
  * sent over the socket before the old one expires (C7).
  */
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { decodeMessage, encodeBinary, LakeSyncError, parseGatewayId, proto } from "../../schemas/index.ts";
+import { LakeSyncError, parseGatewayId } from "../../schemas/index.ts";
 import { defaultPlatform, type Platform, type SocketLike } from "../platform.ts";
 import { backoffMs } from "../sync/machine.ts";
-import { gatewayError, pageOf, pullMessage, pushAnswer, pushMessage } from "./codec.ts";
+import { FRAME, gatewayError, pageOf, pullMessage, pushAnswer, pushMessage } from "./codec.ts";
 import { HttpTransport, type HttpTransportOptions } from "./http.ts";
 import {
   getToken,
@@ -28,6 +27,7 @@ import {
   type Transport,
   type TransportEvents,
 } from "./port.ts";
+import { decode, encode, type Shape } from "./protobuf.ts";
 
 export interface WebSocketTransportOptions extends Omit<HttpTransportOptions, "platform"> {
   /** Silence after which a ping is sent, and further silence after which the socket is given up. Default 25 s, 10 s. */
@@ -44,12 +44,10 @@ const CONNECT_MS = 15_000;
 const RENEW_AHEAD_MS = 60_000;
 const RECONNECT = { firstMs: 300, maxMs: 30_000 };
 
-type FrameBody = proto.Frame["body"];
-/** A body as it is handed to the encoder. */
-type FrameInit = Exclude<MessageInitShape<typeof proto.FrameSchema>["body"], undefined>;
+type Frame = Shape<typeof FRAME>;
 
 interface Waiting {
-  readonly resolve: (body: FrameBody) => void;
+  readonly resolve: (frame: Frame) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -84,16 +82,16 @@ export class WebSocketTransport implements Transport {
 
   async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
     if (!this.#open) return this.#http.push(call, signal);
-    const body = await this.#request({ case: "push", value: pushMessage(call) }, signal);
-    if (body.case === "pushed") return pushAnswer(body.value);
-    throw unexpected(body);
+    const { pushed } = await this.#request({ push: pushMessage(call) }, signal);
+    if (pushed) return pushAnswer(pushed);
+    throw unexpected("pushed");
   }
 
   async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
     if (!this.#open) return this.#http.pull(call, signal);
-    const body = await this.#request({ case: "pull", value: pullMessage(call) }, signal);
-    if (body.case === "page") return pageOf(body.value);
-    throw unexpected(body);
+    const { page } = await this.#request({ pull: pullMessage(call) }, signal);
+    if (page) return pageOf(page);
+    throw unexpected("page");
   }
 
   listen(events: TransportEvents): () => void {
@@ -155,31 +153,33 @@ export class WebSocketTransport implements Transport {
   #message(data: unknown): void {
     this.#heard();
     if (!(data instanceof ArrayBuffer)) return; // a pong
-    const frame = decodeMessage(proto.FrameSchema, new Uint8Array(data));
-    if (!frame.ok) {
+    let frame: Frame;
+    try {
+      frame = decode(FRAME, new Uint8Array(data));
+    } catch {
       this.#lost();
       return;
     }
-    const { id, body } = frame.value;
+    const { id, poke } = frame;
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
-    if (waiting) waiting.resolve(body);
-    else if (body.case === "poke") this.#events?.poke(body.value.cursorHint);
+    if (waiting) waiting.resolve(frame);
+    else if (poke) this.#events?.poke(poke.cursorHint);
   }
 
-  async #request(body: FrameInit, signal: AbortSignal | undefined): Promise<FrameBody> {
+  async #request(body: Partial<Frame>, signal: AbortSignal | undefined): Promise<Frame> {
     const id = this.#nextId++;
-    const answer = new Promise<FrameBody>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    const answer = new Promise<Frame>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
     // Whoever gives up on an answer has found a connection that does not work.
     const abort = () => {
       if (this.#waiting.has(id)) this.#lost();
     };
     signal?.addEventListener("abort", abort);
     try {
-      this.#socket?.send(encodeBinary(proto.FrameSchema, { id, body }));
+      this.#socket?.send(encode(FRAME, { id, ...body }));
       const answered = await answer;
-      if (answered.case !== "error") return answered;
-      const { code, message, retryAfterSeconds } = answered.value;
+      if (!answered.error) return answered;
+      const { code, message, retryAfterSeconds } = answered.error;
       throw gatewayError(0, code, message, retryAfterSeconds);
     } finally {
       this.#waiting.delete(id);
@@ -239,7 +239,7 @@ export class WebSocketTransport implements Transport {
     try {
       const token = await getToken(this.#options.token, true);
       if (this.#socket !== socket || !this.#open) return;
-      socket?.send(encodeBinary(proto.FrameSchema, { id: 0, body: { case: "token", value: token } }));
+      socket?.send(encode(FRAME, { token }));
       this.#renewBefore(token);
     } catch {
       // The gateway will close the socket when the token expires, and connecting asks again.
@@ -247,9 +247,8 @@ export class WebSocketTransport implements Transport {
   }
 }
 
-function unexpected(body: FrameBody): LakeSyncError {
-  return new LakeSyncError("Internal", `The gateway answered with a frame of type ${body.case ?? "nothing"}.`);
-}
+const unexpected = (wanted: string): LakeSyncError =>
+  new LakeSyncError("Internal", `The gateway answered with another frame than ${wanted}.`);
 
 /** When a JWT expires; undefined when it does not say. */
 function expiryMs(token: string): number | undefined {

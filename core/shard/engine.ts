@@ -225,14 +225,14 @@ export class ShardEngine {
     return { lease, tables: this.#configured().tables.filter((table) => names.includes(table.table)) };
   }
 
-  /** Keeps a lease from expiring while its consumer is at work. Throws `Conflict` for a stale token. */
+  /** Keeps a lease from expiring while its consumer is at work. Throws `LeaseLost` for a stale token. */
   renew(token: string, nowMs: number): void {
     const lease = { ...assertLease(this.#lease, token), expiresMs: nowMs + this.#limits.leaseMs };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
   }
 
-  /** @param after exclusive; the lease's `from` for the first page. Throws `Conflict` for a stale token. */
+  /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
   flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
     const lease = assertLease(this.#lease, token);
     return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars);

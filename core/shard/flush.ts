@@ -53,7 +53,7 @@ interface LogRow {
 }
 
 const staleLease = () =>
-  new LakeSyncError("Conflict", "This flush lease has expired and another consumer has taken over.");
+  new LakeSyncError("LeaseLost", "This flush lease has expired and another consumer has taken over.");
 
 export const assertLease = (lease: Lease | undefined, token: string): Lease => {
   if (lease?.token !== token) throw staleLease();
@@ -194,7 +194,7 @@ function formerRows(sql: SqlStore, lease: Lease, t: number, wanted?: ReadonlySet
 }
 
 /** Puts merged rows into columns. */
-export class RowBatchBuilder {
+class RowBatchBuilder {
   readonly #table: TableSchema;
   readonly #rowIds: string[] = [];
   readonly #stamps: Stamp[] = [];

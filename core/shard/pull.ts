@@ -251,8 +251,8 @@ class Page {
     const table = this.#tables.get(name);
     if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
     const builder = this.#builder(name);
-    if (state.deleted !== "" && (whole || state.deletedSeq > since))
-      builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
+    const buried = state.deleted !== "" && (whole || state.deletedSeq > since);
+    if (buried) builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
     let inserted = false;
     for (const layer of state.layers) {
       if (!whole && layer.seq <= since) continue;
@@ -261,7 +261,8 @@ class Page {
       builder.add(insert ? "I" : "U", id, stampHlc(layer.stamp), stampClient(layer.stamp), cells);
       inserted ||= insert;
     }
-    if (!inserted && (whole || state.insertedSeq > since)) this.#sendInsert(builder, id, state.inserted);
+    // A delete that lost never travels alone: by itself it would say that the row is gone.
+    if (!inserted && (buried || whole || state.insertedSeq > since)) this.#sendInsert(builder, id, state.inserted);
   }
 
   #sendInsert(builder: DeltaBatchBuilder, id: string, stamp: Stamp): void {

@@ -37,7 +37,7 @@ export const TODOS = tableOf("todos", { user_id: "string", title: "string", prio
 export const NOTES = tableOf("notes", { user_id: "string", body: "string" });
 
 /** Everyone sees and writes the rows that carry their own name. */
-export const OWN_ROWS: SyncRules = {
+const OWN_ROWS: SyncRules = {
   buckets: [{ name: "own", tables: ["todos", "notes"], filters: [{ column: "user_id", op: "eq", value: "jwt:sub" }] }],
 };
 

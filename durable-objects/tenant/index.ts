@@ -113,7 +113,7 @@ export class Tenant extends DurableObject<Env> {
       done = await this.#step(gatewayId);
     } catch (error) {
       const cause = error instanceof Error && error.cause ? `: ${error.cause}` : "";
-      console.error(JSON.stringify({ level: "error", event: "move", gatewayId, error: `${error}${cause}` }));
+      console.warn(JSON.stringify({ level: "warn", event: "move", gatewayId, error: `${error}${cause}` }));
     }
     if (done) return;
     await this.ctx.storage.setAlarm(Date.now() + Math.min(STEP_MS_MAX, STEP_MS * 2 ** this.#waited++));
@@ -135,8 +135,7 @@ export class Tenant extends DurableObject<Env> {
         this.#engine.switchMove();
         break;
       case "switched":
-        for (const shard of from)
-          if (!to.includes(shard)) await this.#ask(this.#shard(gatewayId, shard).dropRows(table));
+        for (const shard of from) await this.#ask(this.#shard(gatewayId, shard).dropRows(table));
         this.#engine.endMove();
     }
     this.#waited = 0;

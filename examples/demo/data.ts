@@ -8,7 +8,7 @@ import type { Scalar } from "../../schemas/index.ts";
 /** The package exports its code only; the data lies beside it. */
 const DATA = join(dirname(fileURLToPath(import.meta.resolve("vega-datasets"))), "..", "data");
 
-export type Cells = Record<string, Scalar | Date>;
+type Cells = Record<string, Scalar | Date>;
 export type Rows = [rowId: string, cells: Cells][];
 
 export const FLIGHT_COLUMNS = [

@@ -16,7 +16,7 @@ import { decode, decodeRequirement, partitionSpecShape, type Requirement, sortOr
 
 /** Format versions that the catalogue keeps. LakeSync writes 2; version 3 is for tables of other writers. */
 export const FORMAT_VERSION = 2;
-export const FORMAT_VERSION_MAX = 3;
+const FORMAT_VERSION_MAX = 3;
 
 /** Properties that say something to the catalogue and are not kept ("Reserved properties", Iceberg's table configuration). */
 const RESERVED = new Set([

@@ -47,7 +47,7 @@ export const sortOrderShape = z.looseObject({
 });
 export type SortOrderInput = z.infer<typeof sortOrderShape>;
 
-export const snapshotShape = z.looseObject({
+const snapshotShape = z.looseObject({
   "snapshot-id": long,
   "parent-snapshot-id": long.nullish(),
   "sequence-number": z.int().min(0),
@@ -58,9 +58,8 @@ export const snapshotShape = z.looseObject({
   "first-row-id": z.int().min(0).nullish(),
   "added-rows": z.int().min(0).nullish(),
 });
-export type SnapshotInput = z.infer<typeof snapshotShape>;
 
-export const refShape = z.looseObject({
+const refShape = z.looseObject({
   type: z.enum(["branch", "tag"]),
   "snapshot-id": long,
   "max-ref-age-ms": z.int().min(1).nullish(),

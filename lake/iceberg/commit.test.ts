@@ -1,10 +1,10 @@
 import { beforeAll, expect, test } from "vitest";
-import { LakeSyncError, ok, unwrap } from "../../schemas/index.ts";
+import { LakeSyncError, MANIFESTS_MAX, ok, unwrap } from "../../schemas/index.ts";
 import { initParquetInNode } from "../node.ts";
 import { compactNaively } from "../testing/compact-naively.ts";
 import { readTable, type TestLakeOptions, tableSchema, testLake } from "../testing/lake.ts";
 import { ShardModel, type Weather } from "../testing.ts";
-import { currentSnapshot, flushToIceberg, identOf, liveEntries } from "./index.ts";
+import { currentSnapshot, flushToIceberg, identOf, liveEntries, readManifestList } from "./index.ts";
 
 beforeAll(initParquetInNode);
 
@@ -103,4 +103,36 @@ test("[F3] a row without a value for a required column is refused with the colum
   shard.edit({ op: "INSERT", rowId: "a", cells: {} });
   const refused = await flushToIceberg(shard.lease(), deps);
   expect(refused).toMatchObject({ ok: false, error: { code: "DestinationRefused", details: { column: "must" } } });
+});
+
+test("[L1] many flushes leave few manifests, and the files in them keep their sequence numbers", async () => {
+  const { deps } = testLake();
+  const shard = new ShardModel("s", TODOS);
+  const load = async () => unwrap(await deps.catalogue.load(identOf(deps, "todos", "main"))).metadata;
+  for (let round = 1; round <= 120; round++) {
+    shard.edit({ op: "INSERT", rowId: `row-${round}`, cells: { title: `t${round}` } });
+    shard.edit({ op: "UPDATE", rowId: `row-${Math.ceil(round / 2)}`, cells: { title: `T${round}` } });
+    unwrap(await flushToIceberg(shard.lease(), deps));
+    shard.acknowledge(shard.head);
+    if (round !== 60) continue;
+    const snapshot = currentSnapshot(await load());
+    const [merged] = await readManifestList(deps.store, snapshot);
+    expect(merged).toMatchObject({
+      existing_files_count: 51,
+      added_files_count: 0,
+      min_sequence_number: 1,
+      sequence_number: 52,
+    });
+    const sequences = (await liveEntries(deps.store, snapshot, "data")).map((entry) => Number(entry.sequence_number));
+    expect(sequences.sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, at) => at + 1));
+  }
+  const metadata = await load();
+  const manifests = await readManifestList(deps.store, currentSnapshot(metadata));
+  expect(manifests.length).toBeLessThanOrEqual(2 * (MANIFESTS_MAX + 1));
+  const rows = await readTable(deps, "todos", "main");
+  const titles = Object.fromEntries(rows.map((row) => [row._id, row.title]));
+  expect(titles).toEqual(
+    Object.fromEntries([...shard.rowsAt(shard.head).values()].map((row) => [row.rowId, row.cells.title])),
+  );
+  expect(currentSnapshot(metadata)?.summary["total-data-files"]).toBe("120");
 });

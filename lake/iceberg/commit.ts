@@ -103,11 +103,7 @@ async function stageSnapshot(
   const parent = currentSnapshot(metadata);
   const sequenceNumber = metadata["last-sequence-number"] + 1;
   const added = change.manifests.map(
-    (manifest): ManifestFile => ({
-      ...manifest,
-      sequence_number: sequenceNumber,
-      min_sequence_number: sequenceNumber,
-    }),
+    (manifest): ManifestFile => ({ min_sequence_number: sequenceNumber, ...manifest, sequence_number: sequenceNumber }),
   );
   const carried = change.carried ?? (await readManifestList(deps.store, parent));
   const live = carried.filter((each) => (each.added_files_count ?? 1) + (each.existing_files_count ?? 1) > 0);

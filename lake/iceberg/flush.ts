@@ -23,11 +23,12 @@ import { stageRows } from "./flush-rows.ts";
 import { fieldNamed, fieldsOf, identOf, type LakeField, type TableKind } from "./layout.ts";
 import { liveDataFiles } from "./live-files.ts";
 import { keyPart } from "./locations.ts";
-import { currentSchema, type StagedManifest, stageManifest } from "./manifest.ts";
+import { currentSchema, readManifestList, type StagedManifest, stageManifest } from "./manifest.ts";
+import { ManifestMerger } from "./merge-manifests.ts";
 import { writePositionDeletes } from "./position-deletes.ts";
 import { findPositions, type KeyFields, type OldRows, type Positions } from "./positions.ts";
 import { ensureTable } from "./tables.ts";
-import { type Progress, progressProperties, progressSummary, watermarkOf } from "./watermark.ts";
+import { currentSnapshot, type Progress, progressProperties, progressSummary, watermarkOf } from "./watermark.ts";
 
 /** Other deliveries of the same shard may move its watermark meanwhile; each time the flush looks again. */
 const RESTARTS = 5;
@@ -111,6 +112,7 @@ class TableFlush {
   readonly #uuid: string;
   readonly #watermark: number;
   readonly #deps: LakeDeps;
+  readonly #merger: ManifestMerger;
   #data: StagedManifest | undefined;
   #deletes:
     | { readonly positions: Positions; readonly files: DataFile[]; readonly manifest?: StagedManifest }
@@ -123,6 +125,7 @@ class TableFlush {
     this.#watermark = watermark;
     this.#deps = deps;
     this.snapshotId = newSnapshotId(deps, table.metadata);
+    this.#merger = new ManifestMerger(deps.store, this.snapshotId);
   }
 
   /** What to commit on this base; undefined when the staged files do not fit it any more, or nothing is left to do. */
@@ -139,13 +142,16 @@ class TableFlush {
       return undefined;
     }
     if (files.length > 0) this.#data ??= await this.#manifest(base, "data", files);
-    const manifests = [this.#data, this.#deletes?.manifest].filter((each) => each !== undefined);
+    const added = [this.#data, this.#deletes?.manifest].filter((each) => each !== undefined);
+    const before = await readManifestList(this.#deps.store, currentSnapshot(metadata));
+    const { carried, merged } = await this.#merger.merge(metadata, before);
     await fault(this.#deps, "flush: after manifests, before the commit");
     const maxHlc = this.#staged.maxHlc === "" ? 0n : hlcToBigInt(this.#staged.maxHlc);
     const progress: Progress = { shard, toSeq, toMs, maxHlc };
     return {
       operation: deletes.length === 0 ? "append" : files.length === 0 ? "delete" : "overwrite",
-      manifests,
+      manifests: [...merged, ...added],
+      carried,
       counts: { addedFiles: [...files, ...deletes] },
       summary: progressSummary(metadata, progress),
       properties: progressProperties(progress),

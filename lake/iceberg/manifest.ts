@@ -14,7 +14,10 @@ import { digestOf, keyOf } from "./locations.ts";
 const AVRO_TYPE = "application/avro";
 
 /** A manifest that was written and belongs to no snapshot yet. */
-export type StagedManifest = Omit<ManifestFile, "sequence_number" | "min_sequence_number">;
+export type StagedManifest = Omit<ManifestFile, "sequence_number" | "min_sequence_number"> & {
+  /** Of a manifest that carries older files; one that only adds has that of its snapshot. */
+  readonly min_sequence_number?: number;
+};
 
 /** An entry whose inherited values are filled in. */
 export interface LiveEntry extends ManifestEntry {
@@ -29,31 +32,40 @@ export const currentSchema = (metadata: TableMetadata): IcebergSchema => {
   return schema;
 };
 
-const defaultSpec = (metadata: TableMetadata): PartitionSpec => {
+export const defaultSpec = (metadata: TableMetadata): PartitionSpec => {
   const spec = metadata["partition-specs"].find((each) => each["spec-id"] === metadata["default-spec-id"]);
   invariant(spec, "a table's default spec is among its specs");
   return spec;
 };
 
 /** Writes a manifest of files that a snapshot adds. */
-export async function stageManifest(
+export function stageManifest(
   store: LakeAdapter,
   metadata: TableMetadata,
   snapshotId: Long,
   content: keyof typeof MANIFEST_CONTENT,
   files: readonly DataFile[],
 ): Promise<StagedManifest> {
+  const entries = files.map((data_file) => ({
+    status: STATUS.added,
+    snapshot_id: snapshotId,
+    sequence_number: null,
+    file_sequence_number: null,
+    data_file,
+  }));
+  return writeManifest(store, metadata, snapshotId, content, entries);
+}
+
+/** Writes a manifest of entries that are added, or that exist and carry their sequence numbers. */
+export async function writeManifest(
+  store: LakeAdapter,
+  metadata: TableMetadata,
+  snapshotId: Long,
+  content: keyof typeof MANIFEST_CONTENT,
+  entries: readonly ManifestEntry[],
+): Promise<StagedManifest> {
   const schema = currentSchema(metadata);
   const spec = defaultSpec(metadata);
-  const entries = files.map(
-    (data_file): ManifestEntry => ({
-      status: STATUS.added,
-      snapshot_id: snapshotId,
-      sequence_number: null,
-      file_sequence_number: null,
-      data_file,
-    }),
-  );
   const bytes = await writeAvro(manifestEntrySchema(), entries, {
     schema: JSON.stringify(schema),
     "schema-id": String(schema["schema-id"]),
@@ -64,17 +76,22 @@ export async function stageManifest(
   });
   const path = `${metadata.location}/metadata/${snapshotId}-${content}-${await digestOf(bytes)}.avro`;
   unwrap(await store.put(keyOf(store, path), bytes, { contentType: AVRO_TYPE }));
+  const added = entries.filter((entry) => entry.status === STATUS.added);
+  const existing = entries.filter((entry) => entry.status === STATUS.existing);
+  const rows = (of: readonly ManifestEntry[]) => of.reduce((sum, entry) => sum + entry.data_file.record_count, 0);
+  const oldest = existing.reduce((least, entry) => Math.min(least, Number(entry.sequence_number)), Infinity);
   return {
     manifest_path: path,
     manifest_length: bytes.length,
     partition_spec_id: spec["spec-id"],
     content: MANIFEST_CONTENT[content],
+    ...(existing.length > 0 ? { min_sequence_number: oldest } : {}),
     added_snapshot_id: snapshotId,
-    added_files_count: files.length,
-    existing_files_count: 0,
+    added_files_count: added.length,
+    existing_files_count: existing.length,
     deleted_files_count: 0,
-    added_rows_count: files.reduce((sum, file) => sum + file.record_count, 0),
-    existing_rows_count: 0,
+    added_rows_count: rows(added),
+    existing_rows_count: rows(existing),
     deleted_rows_count: 0,
     partitions: [],
   };

@@ -21,7 +21,7 @@ export function lakeAdapterContract(name: string, make: () => LakeAdapter | Prom
       expect(unwrap(await store.get("a/b.bin"))).toEqual(bytes(1000));
       expect(unwrap(await store.get("a/b.bin", { offset: 10, length: 5 }))).toEqual(bytes(1000).slice(10, 15));
       expect(unwrap(await store.get("a/b.bin", { offset: 990 }))).toEqual(bytes(1000).slice(990));
-      expect(unwrap(await store.head("a/b.bin"))).toEqual(put);
+      expect(unwrap(await store.head("a/b.bin"))).toMatchObject({ key: put.key, size: put.size, etag: put.etag });
       unwrap(await store.put("empty", new Uint8Array(0)));
       expect(unwrap(await store.get("empty"))).toHaveLength(0);
     });

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
 import { NodeSqlStore } from "../../core/testing.ts";
 import { type CatalogueServer, EmbeddedCatalogue } from "../../lake/index.ts";
-import { FolderStore } from "../../lake/node.ts";
+import { FolderStore } from "../../lake/testing.ts";
 import { LakeSyncError } from "../../schemas/index.ts";
 import { icebergRoutes } from "../../worker/testing.ts";
 

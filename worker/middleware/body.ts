@@ -1,12 +1,11 @@
 /** Bodies in and out: bounded, gzipped or not, protobuf or JSON by the headers (S4). */
-import type { Message } from "@bufbuild/protobuf";
+import { type Message, toJson } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { z } from "zod";
 import {
   BODY_BYTES_MAX,
   decodeMessage,
   encodeBinary,
-  encodeJson,
   JSON_TYPE,
   LakeSyncError,
   PROTOBUF,
@@ -23,7 +22,7 @@ const tooLarge = () =>
   });
 
 /** The whole body, after decompression. */
-export async function readBody(c: AppContext): Promise<Uint8Array> {
+async function readBody(c: AppContext): Promise<Uint8Array> {
   if (Number(c.req.header("content-length") ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding !== "identity" && encoding !== "gzip")
@@ -120,13 +119,20 @@ export function wantsProtobuf(c: AppContext): boolean {
   throw new LakeSyncError("NotAcceptable", `Answers come as ${JSON_TYPE} or ${PROTOBUF}.`);
 }
 
-export function sendMessage<T extends Message>(c: AppContext, schema: GenMessage<T>, message: T): Response {
+/** @param shown fields that people look for in JSON, even where protobuf's mapping leaves them out as empty */
+export function sendMessage<T extends Message>(
+  c: AppContext,
+  schema: GenMessage<T>,
+  message: T,
+  shown: Readonly<Record<string, unknown>> = {},
+): Response {
   const protobuf = wantsProtobuf(c);
-  const body = protobuf ? encodeBinary(schema, message) : new TextEncoder().encode(encodeJson(schema, message));
+  const json = () => JSON.stringify({ ...shown, ...(toJson(schema, message) as object) });
+  const body = protobuf ? encodeBinary(schema, message) : new TextEncoder().encode(json());
   return sendBytes(c, body, protobuf ? PROTOBUF : JSON_TYPE);
 }
 
-export function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
+function sendBytes(c: AppContext, body: Uint8Array, type: string): Response {
   const headers = new Headers({ "content-type": type, "cache-control": "no-store", vary: "accept, accept-encoding" });
   if (body.length < GZIP_FROM || !/\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)/.test(c.req.header("accept-encoding") ?? ""))
     return new Response(body, { headers });

@@ -8,7 +8,7 @@ const PATH_CHARS_SHOWN = 200;
 
 export function onError(thrown: Error, c: AppContext): Response {
   const error = isLakeSyncError(thrown) ? thrown : undefined;
-  if (!error || error.status >= 500)
+  if (!error || (error.status >= 500 && error.cause !== undefined))
     log("error", {
       requestId: c.get("requestId"),
       path: c.req.path,
@@ -24,7 +24,7 @@ export function onError(thrown: Error, c: AppContext): Response {
   );
 }
 
-export function errorResponse(c: AppContext, error: LakeSyncError): Response {
+function errorResponse(c: AppContext, error: LakeSyncError): Response {
   const { code, message, details } = error.toJSON();
   const status = error.status || 500;
   const headers = new Headers({ "cache-control": "no-store", vary: "accept, accept-encoding" });

@@ -37,7 +37,7 @@ import {
 } from "./iceberg-bodies.ts";
 import { oauthTokens } from "./iceberg-oauth.ts";
 
-export interface IcebergCaller {
+interface IcebergCaller {
   readonly gatewayId: string;
   readonly role: string;
 }

@@ -1,0 +1,35 @@
+/** HTTP as cheap as Node has it, on connections that stay open: the client must not be what is measured. */
+import { Agent, type IncomingMessage, request } from "node:http";
+
+const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+
+export interface Reply {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+export function send(
+  method: string,
+  url: URL,
+  headers: Readonly<Record<string, string>> = {},
+  body?: Uint8Array | string,
+): Promise<Reply> {
+  return new Promise((done, fail) => {
+    const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+    const outgoing = request(
+      url.href,
+      { method, agent, headers: { ...headers, ...length } },
+      (incoming: IncomingMessage) => {
+        const chunks: Buffer[] = [];
+        incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+        incoming.on("end", () => done({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks) }));
+        incoming.on("error", fail);
+      },
+    );
+    outgoing.on("error", fail);
+    outgoing.end(body);
+  });
+}
+
+/** Closes the open connections, so that the process can end. */
+export const hangUp = (): void => agent.destroy();
