@@ -14,9 +14,9 @@ import {
   type SyncRules,
   type TableSchema,
 } from "../../schemas/index.ts";
+import type { SqlStore } from "../ports/index.ts";
 import { ShardEngine, type ShardLimits } from "../shard/engine.ts";
 import type { Lease } from "../shard/flush.ts";
-import { NodeSqlStore } from "./node-sqlite.ts";
 import { mayTouch, type OracleRow, rowOf, type StampedEdit } from "./oracle.ts";
 import { ADMIN, configOf, Device, type Edit, NOW, push, type Sent, sentIn, user } from "./shard-kit.ts";
 
@@ -86,7 +86,7 @@ interface LakeRow {
 }
 
 class World {
-  readonly #sql: NodeSqlStore;
+  readonly #sql: SqlStore;
   readonly #limits: Partial<ShardLimits>;
   #shard: ShardEngine;
   #rules: SyncRules = RULES[0] as SyncRules;
@@ -106,7 +106,7 @@ class World {
   readonly #history: string[] = [];
   readonly #aside = new Set<string>();
 
-  constructor(sql: NodeSqlStore, limits: Partial<ShardLimits>) {
+  constructor(sql: SqlStore, limits: Partial<ShardLimits>) {
     this.#sql = sql;
     this.#limits = limits;
     for (const { name } of sql.exec("SELECT name FROM sqlite_schema WHERE type = 'table'"))
@@ -360,8 +360,8 @@ type Ending = "landed" | "retry" | "hopeless";
 const tableAt = (edits: readonly Edit[], edit: Edit): number => edits.findIndex((e) => e.table === edit.table);
 
 /** Whatever happens in whatever order, everything holds at each step and at the end. */
-export function anySchedule(limits: Partial<ShardLimits>) {
-  const sql = new NodeSqlStore();
+/** @param sql emptied for each schedule */
+export function anySchedule(sql: SqlStore, limits: Partial<ShardLimits>) {
   return fc.property(fc.array(commandArb, { minLength: 1, maxLength: 24, size: "max" }), (commands) => {
     const world = new World(sql, limits);
     for (const command of commands) world.run(command);
