@@ -7,6 +7,7 @@ import {
   CELL_BYTES_MAX,
   CLOCK_DRIFT_MS_MAX,
   type Column,
+  type ColumnType,
   checkScalar,
   type DeltaBatch,
   type ErrorCode,
@@ -17,6 +18,7 @@ import {
   isHlcText,
   isRowId,
   isScalar,
+  JSON_DEPTH_MAX,
   type LooseDelta,
   parseValue,
   ROW_ID_BYTES_MAX,
@@ -94,6 +96,10 @@ const unknownColumn = (table: TableSchema, name: string) =>
 const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
   refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
 
+/** Whether a value needs no look at its size: bytes, and for JSON how deep it is nested. */
+const isSmall = (type: ColumnType, value: Scalar): boolean =>
+  typeof value !== "string" || (type === "json" ? value.length <= JSON_DEPTH_MAX : value.length * 3 <= CELL_BYTES_MAX);
+
 /** Entries of a columnar batch; values have to be canonical. */
 export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Admitted[] {
   const byName = new Map(table.columns.map((c) => [c.name, c]));
@@ -115,8 +121,7 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
         continue;
       }
       if (!column) problem = unknownColumn(table, name);
-      else if (isScalar(column.type, value) && (typeof value !== "string" || value.length * 3 <= CELL_BYTES_MAX))
-        cells[column.id] = value;
+      else if (isSmall(column.type, value) && isScalar(column.type, value)) cells[column.id] = value;
       else {
         const checked = checkScalar(column.type, value);
         if (checked.ok) cells[column.id] = checked.value;
