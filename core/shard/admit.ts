@@ -96,9 +96,9 @@ const unknownColumn = (table: TableSchema, name: string) =>
 const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
   refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
 
-/** Whether a value needs no look at its size: bytes, and for JSON how deep it is nested. */
-const isSmall = (type: ColumnType, value: Scalar): boolean =>
-  typeof value !== "string" || (type === "json" ? value.length <= JSON_DEPTH_MAX : value.length * 3 <= CELL_BYTES_MAX);
+/** A canonical value that needs no closer look at its size or depth: most are. */
+const isPlain = (type: ColumnType, value: Scalar): boolean =>
+  (typeof value !== "string" || (type === "string" && value.length * 3 <= CELL_BYTES_MAX)) && isScalar(type, value);
 
 /** Entries of a columnar batch; values have to be canonical. */
 export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Admitted[] {
@@ -121,7 +121,7 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
         continue;
       }
       if (!column) problem = unknownColumn(table, name);
-      else if (isSmall(column.type, value) && isScalar(column.type, value)) cells[column.id] = value;
+      else if (isPlain(column.type, value)) cells[column.id] = value;
       else {
         const checked = checkScalar(column.type, value);
         if (checked.ok) cells[column.id] = checked.value;
