@@ -18,7 +18,6 @@ import {
   isHlcText,
   isRowId,
   isScalar,
-  JSON_DEPTH_MAX,
   type LooseDelta,
   parseValue,
   ROW_ID_BYTES_MAX,
