@@ -137,7 +137,12 @@ export class TestGateway {
     this.pulls++;
     const held: { position?: Position; fingerprint: string } =
       call.cursor === "" ? { fingerprint: "" } : JSON.parse(call.cursor);
-    const input = { claims, tables: call.tables ?? [], maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT };
+    const input = {
+      claims,
+      clientId: call.clientId,
+      tables: call.tables ?? [],
+      maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT,
+    };
     const { batches, position, fingerprint, hasMore, resync } = unwrap(this.engine.pull({ ...input, ...held }));
     if (resync && !this.resyncByPage) throw new LakeSyncError("CursorExpired", "The rules changed; start again.");
     return {

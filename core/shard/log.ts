@@ -36,6 +36,8 @@ export interface LogEntry {
 export interface ChangeList {
   readonly t: number;
   readonly first: number;
+  /** Who made all of these edits. */
+  readonly client: ClientId;
   readonly ids: readonly string[];
   readonly images: readonly (readonly [number, Cells])[];
 }
@@ -134,15 +136,15 @@ export function* changesAfter(sql: SqlStore, after: Seq): Generator<ChangeList> 
     seq = row.last;
   }
   for (;;) {
-    const rows = sql.exec<{ last: number; t: number; first: number; changes: string }>(
-      `SELECT first, last, t, changes FROM log
+    const rows = sql.exec<{ last: number; t: number; first: number; client: ClientId; changes: string }>(
+      `SELECT first, last, t, client, changes FROM log
        WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1 + 1), 0) AND last > ?1 AND aside IS NULL ORDER BY first LIMIT 8`,
       seq,
     );
     if (rows.length === 0) return;
     for (const row of rows) {
       const { ids, images = [] } = JSON.parse(row.changes) as StoredChanges;
-      yield { t: row.t, first: row.first, ids, images };
+      yield { t: row.t, first: row.first, client: row.client, ids, images };
       seq = row.last;
     }
   }
@@ -168,7 +170,7 @@ export function listedAfter(sql: SqlStore, head: number): number {
 }
 
 /** A change list that outlived its log row; the clocks are kept to know a repeated edit again (PU2). */
-type StoredList = ChangeList & { readonly client: ClientId; readonly hlcs: string };
+type StoredList = ChangeList & { readonly hlcs: string };
 
 /** Names one edit of one client in one table. */
 export const editKey = (edit: { readonly hlc: HlcText; readonly rowId: string }): string => edit.hlc + edit.rowId;

@@ -151,7 +151,7 @@ export class Shard extends DurableObject<Env> {
       await this.#current(address);
       const owner = clientId === "" ? undefined : this.#engine.ownerOf(clientId);
       if (owner !== undefined && owner !== input.claims.sub) throw clientIdTaken(clientId);
-      const page = this.#engine.pull(input);
+      const page = this.#engine.pull({ ...input, clientId });
       if (!page.ok) throw page.error;
       const batches = page.value.batches.map((b) => packBatch(encodeBatch(b)));
       return { ...page.value, batches, version: this.#engine.config?.version ?? 0 };
