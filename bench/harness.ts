@@ -3,11 +3,10 @@
  * yardstick, both on loopback and persisted to a folder that is gone afterwards.
  */
 import { execFileSync } from "node:child_process";
-import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { globSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { transformWithOxc } from "vite";
 
 export const ROOT = join(import.meta.dirname, "..");
 /** Of HS256 tokens; the gateway of a benchmark lives as long as the benchmark. */
@@ -32,35 +31,27 @@ export interface World {
   stop(): Promise<void>;
 }
 
-/** Bundles the Worker exactly as `wrangler deploy` uploads it. */
-export function bundleWorker(folder: string): void {
+/** Bundles a Worker exactly as `wrangler deploy` uploads it. @returns its modules, the main one first */
+function bundle(config: string, folder: string): Modules {
   const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
-  execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], {
+  execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--config", config, "--outdir", folder], {
     cwd: ROOT,
     env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
     stdio: ["ignore", "ignore", "inherit"],
   });
-}
-
-/** The uploaded modules, the main one first. */
-function workerModules(folder: string): Modules {
+  const [main = ""] = globSync("*.js", { cwd: folder });
   const wasm = globSync("*.wasm", { cwd: folder }).map((name) => ({
     type: "CompiledWasm" as const,
     path: join(folder, name),
   }));
-  return [{ type: "ESModule", path: join(folder, "index.js") }, ...wasm];
-}
-
-async function yardstickScript(): Promise<string> {
-  const path = join(ROOT, "bench/yardstick/worker.ts");
-  return (await transformWithOxc(readFileSync(path, "utf8"), path)).code;
+  return [{ type: "ESModule", path: join(folder, main) }, ...wasm];
 }
 
 const sqlite = (className: string) => ({ className, useSQLite: true });
 
 export async function startWorld({ flush = false, heapMb }: WorldOptions = {}): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), "lakesync-bench-"));
-  bundleWorker(join(folder, "worker"));
+  const [gatewayFolder, bareFolder] = [join(folder, "gateway"), join(folder, "bare")];
   if (heapMb) process.env.MINIFLARE_WORKERD_V8_FLAGS = `--max-heap-size=${heapMb}`;
   else delete process.env.MINIFLARE_WORKERD_V8_FLAGS;
   const direct = [{ host: "127.0.0.1", port: 0 }];
@@ -74,10 +65,15 @@ export async function startWorld({ flush = false, heapMb }: WorldOptions = {}): 
         {
           name: "gateway",
           ...COMPATIBILITY,
-          modulesRoot: join(folder, "worker"),
-          modules: workerModules(join(folder, "worker")),
+          modulesRoot: gatewayFolder,
+          modules: bundle(join(ROOT, "wrangler.toml"), gatewayFolder),
           bindings: { JWT_SECRET: SECRET, LOG_LEVEL: "error", LAKE_LOCATION: "s3://lakesync-lake" },
-          durableObjects: { TENANT: sqlite("Tenant"), SHARD: sqlite("Shard"), HUB: sqlite("Hub") },
+          durableObjects: {
+            TENANT: sqlite("Tenant"),
+            SHARD: sqlite("Shard"),
+            HUB: sqlite("Hub"),
+            CATALOGUE: sqlite("Catalogue"),
+          },
           r2Buckets: { LAKE: "lakesync-lake" },
           queueProducers: { FLUSH_QUEUE: "lakesync-flush" },
           queueConsumers: flush ? { "lakesync-flush": { maxBatchSize: 10, maxBatchTimeout: 1, maxRetries: 3 } } : {},
@@ -86,7 +82,8 @@ export async function startWorld({ flush = false, heapMb }: WorldOptions = {}): 
         {
           name: "bare",
           ...COMPATIBILITY,
-          modules: [{ type: "ESModule", path: "bare.mjs", contents: await yardstickScript() }],
+          modulesRoot: bareFolder,
+          modules: bundle(join(ROOT, "bench/yardstick/wrangler.toml"), bareFolder),
           durableObjects: { BARE: sqlite("Bare") },
           r2Buckets: { LAKE: "lakesync-lake" },
           unsafeDirectSockets: direct,

@@ -95,7 +95,7 @@ export function toBatch(edits: readonly Edit[]): DeltaBatch {
   return { ...builder.build(), clients: [] };
 }
 
-/** The same cells for the yardstick. */
+/** The same rows for the yardstick, as any app would send them: one object a row, with the cells that the edit names. */
 export function toBareJson(edits: readonly Edit[]): string {
-  return JSON.stringify(edits.map(({ id, hlc, cells }) => [id, hlc, ...COLUMNS.map((c) => cells[c.name] ?? null)]));
+  return JSON.stringify(edits.map(({ id, hlc, cells }) => ({ id, hlc, ...cells })));
 }

@@ -26,3 +26,21 @@ export { HttpTransport, type HttpTransportOptions } from "./transport/http.ts";
 export { type LocalGateway, LocalTransport } from "./transport/local.ts";
 export type { Page, PullCall, PushAnswer, PushCall, Refusal, TokenSource, Transport } from "./transport/port.ts";
 export { WebSocketTransport, type WebSocketTransportOptions } from "./transport/websocket.ts";
+export {
+  boolean,
+  bytes,
+  Column,
+  type Columns,
+  defineTable,
+  type InsertOf,
+  integer,
+  json,
+  number,
+  type RowOf,
+  type Schema,
+  text,
+  timestamp,
+  type UpdateOf,
+} from "./typed/columns.ts";
+export { type Client, type ClientOptions, createClient } from "./typed/create-client.ts";
+export { type FindOptions, Table, type Where } from "./typed/table.ts";

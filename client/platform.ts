@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../core/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
+import { browser } from "./db/wasm/browser.ts";
 
 /** Timers as a pair of functions; handles are opaque. */
 export interface Timers {
@@ -23,6 +24,14 @@ export interface SocketLike {
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
 
+/** How the tabs of one database talk to each other; where there are none, nothing is shared. */
+export interface Tabs {
+  /** Runs `body` while no other tab runs one under the same name. */
+  exclusively<T>(name: string, body: () => Promise<T>): Promise<T>;
+  /** Messages to the other tabs of this name. */
+  join(name: string, onMessage: (message: unknown) => void): { post(message: unknown): void; leave(): void };
+}
+
 export interface Platform {
   readonly clock: Clock;
   /** Uniform in [0, 1), from a source fit for identifiers. */
@@ -32,6 +41,7 @@ export interface Platform {
   readonly openSocket: (url: string, protocols: string[]) => SocketLike;
   /** Opens the SQLite that this platform has; see `Backend`. */
   readonly openDriver: (options: DriverOptions) => Promise<Driver>;
+  readonly tabs?: Tabs;
 }
 
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
@@ -53,6 +63,18 @@ export function defaultPlatform(): Platform {
     openDriver: async (options) => {
       if (isNode()) return (await import("./db/node.ts")).openNodeDriver(options);
       return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
+    },
+    ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
+  };
+}
+
+function browserTabs(locks: NonNullable<typeof browser.navigator.locks>): Tabs {
+  return {
+    exclusively: <T>(name: string, body: () => Promise<T>) => locks.request(name, {}, body) as Promise<T>,
+    join: (name, onMessage) => {
+      const channel = new browser.BroadcastChannel(name);
+      channel.addEventListener("message", (event) => onMessage(event.data));
+      return { post: (message) => channel.postMessage(message), leave: () => channel.close() };
     },
   };
 }

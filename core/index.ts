@@ -12,6 +12,7 @@ export {
 export { HLC, HybridClock } from "./hlc.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
+export { RateLimiter } from "./rate.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";

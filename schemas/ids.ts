@@ -23,6 +23,8 @@ export type DeltaId = Brand<string, "DeltaId">;
 export const IDENTIFIER = new RegExp(`^[A-Za-z][A-Za-z0-9_]{0,${IDENTIFIER_CHARS_MAX - 1}}$`);
 const GATEWAY_ID = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const CLIENT_ID = new RegExp(`^[A-Za-z0-9_-]{1,${CLIENT_ID_CHARS_MAX}}$`);
+/** Most row ids: printable ASCII, so short that it fits however its bytes are counted. */
+const PLAIN_ROW_ID = /^[ -~]{1,128}$/;
 const CONTROL = /\p{Cc}/u;
 const utf8 = new TextEncoder();
 
@@ -35,6 +37,7 @@ export const isClientId = (id: string): id is ClientId => CLIENT_ID.test(id);
 
 /** Whether a string may name a row: well-formed Unicode, 1 to 512 bytes of UTF-8, no control characters. */
 export function isRowId(id: unknown): id is RowId {
+  if (typeof id === "string" && PLAIN_ROW_ID.test(id)) return true;
   if (typeof id !== "string" || id.length === 0 || id.length > ROW_ID_BYTES_MAX) return false;
   if (CONTROL.test(id) || !id.isWellFormed()) return false;
   return id.length * 3 <= ROW_ID_BYTES_MAX || utf8.encode(id).length <= ROW_ID_BYTES_MAX;

@@ -4,7 +4,7 @@
  */
 import type { Absent, ColumnData, DeltaBatch } from "./delta.ts";
 import { LakeSyncError } from "./errors.ts";
-import type { HlcText } from "./hlc.ts";
+import { HLC_TEXT_CHARS, type HlcText } from "./hlc.ts";
 import { type ClientId, isClientId } from "./ids.ts";
 import { PUSH_DELTAS_MAX } from "./limits.ts";
 import { err, ok, type Result } from "./result.ts";
@@ -51,23 +51,20 @@ function encodeHlcs(hlcs: readonly HlcText[]): Uint8Array {
   return bytes;
 }
 
+const HEX_DIGITS = new TextEncoder().encode("0123456789abcdef");
+const ascii = new TextDecoder();
+
+/** All clocks are written into one text and cut out of it: one string operation an entry. */
 function decodeHlcs(bytes: Uint8Array): HlcText[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const hlcs: HlcText[] = new Array(bytes.byteLength / 8);
-  let lastHigh = -1;
-  let highText = "";
-  for (let at = 0; at < hlcs.length; at++) {
-    const high = view.getUint32(at * 8);
-    if (high !== lastHigh) {
-      lastHigh = high;
-      highText = high.toString(16).padStart(8, "0");
-    }
-    hlcs[at] = (highText +
-      view
-        .getUint32(at * 8 + 4)
-        .toString(16)
-        .padStart(8, "0")) as HlcText;
+  const digits = new Uint8Array(bytes.length * 2);
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] as number;
+    digits[at * 2] = HEX_DIGITS[byte >> 4] as number;
+    digits[at * 2 + 1] = HEX_DIGITS[byte & 15] as number;
   }
+  const text = ascii.decode(digits);
+  const hlcs: HlcText[] = [];
+  for (let at = 0; at < text.length; at += HLC_TEXT_CHARS) hlcs.push(text.slice(at, at + HLC_TEXT_CHARS) as HlcText);
   return hlcs;
 }
 

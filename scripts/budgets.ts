@@ -7,19 +7,16 @@
  *
  * A bundle whose source is not there yet is named as such.
  */
-import { execFileSync } from "node:child_process";
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { builtinModules } from "node:module";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
-import { build } from "vite";
+import { clientBundleBytes, workerBundleBytes } from "./bundles.ts";
 
 /** Every runtime dependency is a decision: docs/decisions says why. */
 const RUNTIME_DEPENDENCIES: Record<string, string> = {
   "@bufbuild/protobuf": "the wire format",
   "@noble/hashes": "SHA-256 of a delta, synchronous on every runtime",
   "@uwdata/flechette": "Arrow without generated code, which a Worker refuses",
+  aws4fetch: "signs requests to S3 and what speaks like it",
   fzstd: "zstd decompression where workerd's own throws",
   hono: "routes of the Worker",
   hyparquet: "reads Parquet by ranges",
@@ -54,68 +51,11 @@ function spend(what: string, bytes: number, max: number): void {
   if (bytes >= max) failures.push(`${what} is over its budget by ${kb(bytes - max)}`);
 }
 
-function workerBundle(): void {
-  if (!existsSync(join(root, "wrangler.toml"))) {
-    console.log("Worker bundle: there is no Worker yet");
-    return;
-  }
-  const out = mkdtempSync(join(tmpdir(), "lakesync-worker-"));
-  try {
-    const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
-    execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", out], {
-      cwd: root,
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false" },
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    const uploaded = globSync("**/*", { cwd: out, withFileTypes: true }).filter(
-      (f) => f.isFile() && !/\.map$|^README/.test(f.name),
-    );
-    const bytes = uploaded.map((file) => gzipSync(readFileSync(join(file.parentPath, file.name))).byteLength);
-    spend(
-      "Worker bundle",
-      bytes.reduce((sum, n) => sum + n, 0),
-      WORKER_GZIP_MAX,
-    );
-  } finally {
-    rmSync(out, { recursive: true });
-  }
-}
-
-async function clientBundle(): Promise<void> {
-  if (!existsSync(join(root, "client/index.ts"))) {
-    console.log("client bundle: there is no client yet");
-    return;
-  }
-  const built = await build({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: {
-      write: false,
-      minify: true,
-      target: "es2022",
-      // An app pays for what is loaded with the entry and for what is loaded later; both count.
-      rolldownOptions: {
-        input: join(root, "client/index.ts"),
-        external: [...builtinModules.map((name) => `node:${name}`), "react"],
-        preserveEntrySignatures: "strict",
-      },
-    },
-  });
-  const chunks = [built].flat().flatMap((result) => ("output" in result ? result.output : []));
-  const code = chunks.flatMap((chunk) => {
-    if (chunk.type === "chunk") return [chunk.code];
-    return chunk.fileName.endsWith(".js") ? [chunk.source] : []; // a worker's bundle comes as an asset
-  });
-  spend(
-    "client bundle",
-    code.map((text) => gzipSync(text).byteLength).reduce((sum, n) => sum + n, 0),
-    CLIENT_GZIP_MAX,
-  );
-}
-
 dependencies();
-workerBundle();
-await clientBundle();
+if (existsSync(join(root, "wrangler.toml"))) spend("Worker bundle", workerBundleBytes(), WORKER_GZIP_MAX);
+else console.log("Worker bundle: there is no Worker yet");
+if (existsSync(join(root, "client/index.ts")))
+  spend("client bundle", (await clientBundleBytes()).codeBytes, CLIENT_GZIP_MAX);
+else console.log("client bundle: there is no client yet");
 for (const failure of failures) console.error(failure);
 process.exitCode = failures.length === 0 ? 0 : 1;

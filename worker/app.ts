@@ -6,6 +6,7 @@ import { authenticated, grantOf } from "./middleware/auth.ts";
 import { crossOrigin } from "./middleware/cors.ts";
 import { notFound, onError } from "./middleware/errors.ts";
 import { log, requests } from "./middleware/log.ts";
+import { openApi } from "./openapi.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { dataRoutes } from "./routes/data.ts";
 import { icebergRoutes } from "./routes/iceberg.ts";
@@ -16,6 +17,7 @@ export function createApp(): Hono<AppEnv> {
   app.use(requests);
   app.use(crossOrigin);
   app.get("/health", (c) => c.json({ status: "ok" }));
+  app.get("/openapi.json", (c) => c.json(openApi()));
   app.use("/v1/:gatewayId/*", authenticated);
   app.route("/v1/:gatewayId/admin", adminRoutes);
   app.route("/v1/:gatewayId", dataRoutes);

@@ -174,7 +174,7 @@ test("[PL7] a cursor of an admin gives a client no more than its own rows", asyn
     role: "admin",
   });
   const { body } = await gateway.pull("alice", cursor);
-  expect([body.rows ?? [], body.resync]).toEqual([[], true]);
+  expect([body.rows, body.resync]).toEqual([[], true]);
 });
 
 test("[PL8] a cursor older than what is remembered is told to start again", async () => {
@@ -240,4 +240,42 @@ test("a column that was just added is shown by its type", async () => {
     raw: { bytes: "AQI=" },
     tags: { json: ["a", { b: 1 }] },
   });
+});
+
+test("[PL5] where one shard starts over, all do: the device drops everything", async () => {
+  const gateway = await todos(ALL, { shards: 3 });
+  await gateway.push(
+    "alice",
+    "a1",
+    Array.from({ length: 12 }, (_, i) => insert(`r${i}`, "alice")),
+  );
+  const { cursor } = (await gateway.pull("bob")).body;
+  const inside = JSON.parse(atob(cursor.replace(/-/g, "+").replace(/_/g, "/")));
+  const [first] = Object.keys(inside.s);
+  inside.s[first as string][0] = "of older rules";
+  const { body } = await gateway.pull("bob", btoa(JSON.stringify(inside)).replace(/=+$/, ""));
+  expect([body.resync, body.rows.length]).toEqual([true, 12]);
+});
+
+test("[PU4] a road that remembers an old map finds new tables and moved rows: the shards say that it is old", async () => {
+  const gateway = await todos(ALL);
+  await gateway.push("alice", "a1", [insert("r1", "alice")]);
+  // The hub has a road of its own, which no admin's request renews.
+  const socket = await TestSocket.open(gateway, await gateway.token("root", { role: "admin" }));
+  const pull = async (cursor: string) => {
+    const page = await socket.ask({ case: "pull", value: { cursor } });
+    if (page.case !== "page") throw new Error(`no page but ${page.case}`);
+    const { batches, resync } = page.value;
+    return { cursor: page.value.cursor, resync, ids: batches.flatMap((b) => JSON.parse(b.rowIds) as string[]).sort() };
+  };
+  const first = await pull("");
+  expect(first.ids).toEqual(["r1"]);
+  await gateway.putTable("notes", TODOS, { shards: 2 });
+  await gateway.push("root", "root-1", [delta("INSERT", "n1", { title: "x" }, undefined, "notes")], { role: "admin" });
+  const second = await pull(first.cursor);
+  expect(second).toMatchObject({ ids: ["n1"], resync: false });
+  await gateway.putTable("todos", TODOS, { shards: 2 });
+  await gateway.finishMove();
+  await gateway.push("alice", "a1", [insert("r2", "alice")]);
+  expect(await pull(second.cursor)).toMatchObject({ ids: ["n1", "r1", "r2"], resync: true });
 });

@@ -47,7 +47,7 @@ test("[S6] without rules clients see nothing and write nothing; admins do", asyn
     { code: "WriteForbidden" },
   ]);
   expect((await gateway.push("root", "r1", [insert("r1", "alice")], { role: "admin" })).body.acceptedCount).toBe(1);
-  expect((await gateway.pull("alice")).body.rows ?? []).toEqual([]);
+  expect((await gateway.pull("alice")).body.rows).toEqual([]);
   expect((await gateway.pull("root", "", {}, { role: "admin" })).body.rows).toHaveLength(1);
 });
 
@@ -104,7 +104,7 @@ test("[PU3] a malformed batch beside a sound one refuses the push before either 
     });
     expect([status, body.error.code]).toEqual([400, "BadRequest"]);
     expect(body.error.message).toContain("row_ids");
-    expect((await gateway.pull("alice")).body.rows ?? []).toEqual([]);
+    expect((await gateway.pull("alice")).body.rows).toEqual([]);
   }
 });
 

@@ -2,20 +2,24 @@
  * The yardstick: a Durable Object with nothing to it, behind a Worker with nothing to it. What a round trip, an output gate
  * and SQLite cost on this machine at this moment; LakeSync's figures are shown as a share of it.
  *
- *   POST /insert?of=NAME         [[id, hlc, owner, name, amount, count, at], ...]: one json_each INSERT, no key, no merge
- *   POST /upsert?of=NAME         the same into a table with a key
- *   GET  /read?of=NAME&rows=N    as many rows as JSON text
- *   PUT  /object?key=KEY         the body as it is into the bucket
+ *   POST /insert?of=NAME           [{ id, hlc, owner, name, amount, count, at }, ...]: one json_each INSERT, no key, no merge
+ *   POST /upsert?of=NAME           the same into a table with a key
+ *   GET  /read?of=NAME&after=N&rows=N   that many rows after row N as JSON text
+ *   POST /pick?of=NAME             [id, ...]: these rows of the table with a key, as JSON text
+ *   POST /parquet/load?prefix=P    decodes the Parquet files below P and keeps their columns
+ *   POST /parquet/write            writes the columns that were kept through parquet-wasm, and puts the files
  */
 import { DurableObject } from "cloudflare:workers";
+import { loadColumns, writeColumns } from "./parquet.ts";
 
 interface BareEnv {
   readonly BARE: DurableObjectNamespace<Bare>;
   readonly LAKE: R2Bucket;
 }
 
-const COLUMNS = "id, hlc, owner, name, amount, count, at";
-const CELLS = COLUMNS.split(", ").map((_, at) => `value ->> ${at}`);
+const NAMES = ["id", "hlc", "owner", "name", "amount", "count", "at"];
+const COLUMNS = NAMES.join(", ");
+const CELLS = NAMES.map((name) => `value ->> '${name}'`).join(", ");
 
 export class Bare extends DurableObject<BareEnv> {
   constructor(ctx: DurableObjectState, env: BareEnv) {
@@ -30,28 +34,41 @@ export class Bare extends DurableObject<BareEnv> {
 
   /** NULL leaves a cell as it is. */
   upsert(json: string): number {
-    const set = COLUMNS.split(", ").map((name) => `${name} = coalesce(excluded.${name}, ${name})`);
+    const set = NAMES.map((name) => `${name} = coalesce(excluded.${name}, ${name})`);
     const sql = `INSERT INTO keyed SELECT ${CELLS} FROM json_each(?) WHERE true ON CONFLICT (id) DO UPDATE SET ${set}`;
     return this.ctx.storage.sql.exec(sql, json).rowsWritten;
   }
 
-  read(count: number): string {
-    const rows = this.ctx.storage.sql.exec(`SELECT ${COLUMNS} FROM rows LIMIT ?`, count);
-    return JSON.stringify([...rows.raw()]);
+  read(after: number, count: number): string {
+    const sql = `SELECT ${COLUMNS} FROM rows WHERE rowid > ? ORDER BY rowid LIMIT ?`;
+    return JSON.stringify([...this.ctx.storage.sql.exec(sql, after, count).raw()]);
+  }
+
+  pick(ids: string): string {
+    const sql = `SELECT ${COLUMNS} FROM json_each(?) AS wanted CROSS JOIN keyed WHERE id = wanted.value`;
+    return JSON.stringify([...this.ctx.storage.sql.exec(sql, ids).raw()]);
   }
 }
 
 export default {
   async fetch(request: Request, env: BareEnv): Promise<Response> {
-    const { pathname, searchParams } = new URL(request.url);
-    const bare = env.BARE.getByName(searchParams.get("of") ?? "bare");
-    if (pathname === "/insert") return new Response(String(await bare.insert(await request.text())));
-    if (pathname === "/upsert") return new Response(String(await bare.upsert(await request.text())));
-    if (pathname === "/read") return new Response(await bare.read(Number(searchParams.get("rows"))));
-    if (pathname === "/object") {
-      await env.LAKE.put(searchParams.get("key") ?? "bare", await request.arrayBuffer());
-      return new Response("stored");
+    const { pathname, searchParams: query } = new URL(request.url);
+    const bare = env.BARE.getByName(query.get("of") ?? "bare");
+    switch (pathname) {
+      case "/insert":
+        return new Response(String(await bare.insert(await request.text())));
+      case "/upsert":
+        return new Response(String(await bare.upsert(await request.text())));
+      case "/read":
+        return new Response(await bare.read(Number(query.get("after")), Number(query.get("rows"))));
+      case "/pick":
+        return new Response(await bare.pick(await request.text()));
+      case "/parquet/load":
+        return Response.json(await loadColumns(env.LAKE, query.get("prefix") ?? ""));
+      case "/parquet/write":
+        return Response.json(await writeColumns(env.LAKE));
+      default:
+        return new Response(null, { status: 404 });
     }
-    return new Response(null, { status: 404 });
   },
 };

@@ -32,6 +32,10 @@ export interface Driver {
   readonly backend: "memory" | "file" | "opfs" | "idb";
   /** Changes when the database was copied to another place: two copies must not share a client id (C3). */
   readonly identity: string;
+  /** False in a tab whose database another tab holds; absent where nothing is shared. */
+  readonly leads?: boolean;
+  /** Called when this tab comes to lead. */
+  onLead?: (() => void) | undefined;
   /** Runs one statement and gives all its rows. Prepared statements are kept for reuse. */
   execute(sql: string, params?: readonly SqlParam[]): Promise<ResultSet>;
   /** Prepares a statement once and runs it for each list of parameters. Gives no rows. */

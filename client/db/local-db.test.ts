@@ -8,7 +8,7 @@ import { TestWorld, testGateway } from "../testing.ts";
 const SCHEMA = {
   todos: {
     title: { type: "string", nullable: false },
-    done: { type: "boolean", default: "0" },
+    done: { type: "boolean", initial: false },
     rank: { type: "number" },
     count: { type: "integer" },
     note: { type: "json" },
@@ -173,7 +173,7 @@ describe("opening", () => {
     const path = join(folder, "versions.sqlite");
     const old = { todos: { title: { type: "string" } } } as const;
     const next = {
-      todos: { title: { type: "string" }, id: { type: "integer" }, done: { type: "boolean", default: "1" } },
+      todos: { title: { type: "string" }, id: { type: "integer" }, done: { type: "boolean", initial: true } },
       lists: { name: { type: "string" } },
     } as const;
     let db = await LocalDB.open({ name: "v", path, backend: "file", schema: old });

@@ -7,7 +7,7 @@
  */
 import { type ClientId, HLC_ZERO, type HlcText, LakeSyncError } from "../../schemas/index.ts";
 import { type LiveOptions, live } from "../live/live.ts";
-import { defaultPlatform, type Platform, randomName } from "../platform.ts";
+import { defaultPlatform, type Platform, randomName, type Tabs } from "../platform.ts";
 import { BOOKKEEPING_SQL, FORMAT, type MetaKey } from "./bookkeeping.ts";
 import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
 import { Mutex } from "./mutex.ts";
@@ -39,6 +39,11 @@ export interface Queryable {
 export interface Commit {
   readonly tables: ReadonlySet<string>;
   readonly origin: "local" | "remote";
+}
+
+interface TabCommit {
+  readonly tables: readonly string[];
+  readonly origin: Commit["origin"];
 }
 
 const CONTROL = /^\s*(?:begin|commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
@@ -104,6 +109,8 @@ export class LocalDB implements Queryable {
   readonly #listeners = new Set<(commit: Commit) => void>();
   #clientId: ClientId;
   #closed = false;
+  /** Other tabs of this database: each hears of the others' commits. */
+  readonly #tabs: ReturnType<Tabs["join"]> | undefined;
 
   private constructor(name: string, platform: Platform, driver: Driver, tables: TableRegistry, clientId: ClientId) {
     this.name = name;
@@ -111,6 +118,7 @@ export class LocalDB implements Queryable {
     this.#driver = driver;
     this.#tables = tables;
     this.#clientId = clientId;
+    this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (commit) => void this.#heard(commit as TabCommit));
   }
 
   /**
@@ -138,6 +146,17 @@ export class LocalDB implements Queryable {
   /** This database's name among the devices; random, and another in a copy (C3). */
   get clientId(): ClientId {
     return this.#clientId;
+  }
+
+  /** Whether this tab holds the database and syncs it (C3); true where there is only one. */
+  get leads(): boolean {
+    return this.#driver.leads ?? true;
+  }
+
+  /** @internal Calls `run` when this tab leads, now or later. */
+  whenLeading(run: () => void): void {
+    if (this.leads) run();
+    else this.#driver.onLead = run;
   }
 
   get backend(): Driver["backend"] {
@@ -197,8 +216,15 @@ export class LocalDB implements Queryable {
   async close(): Promise<void> {
     await this.#mutex.run(async () => {
       this.#closed = true;
+      this.#tabs?.leave();
       await this.#driver.close();
     });
+  }
+
+  /** @internal The client id as it is on disk: another tab may have renewed it. */
+  async refresh(): Promise<void> {
+    const id = await this.transaction((tx) => tx.getMeta("client_id"));
+    if (id) this.#clientId = id as ClientId;
   }
 
   /** @internal A transaction whose writes are the gateway's: no outbox entries. */
@@ -239,13 +265,13 @@ export class LocalDB implements Queryable {
     return this.#mutex.run(async () => {
       const driver = this.#open();
       const writes = new Set<string>();
-      await driver.execute("BEGIN IMMEDIATE");
       let result: T;
       try {
+        await driver.execute("BEGIN IMMEDIATE");
         result = await body(new Transaction(driver, this.#tables, writes));
         await driver.execute("COMMIT");
       } catch (error) {
-        // Some errors (a full disk) have rolled back already.
+        // Some errors (a full disk) have rolled back already; that there is nothing to roll back is no news.
         await driver.execute("ROLLBACK").catch(() => undefined);
         await this.#tables.reload(driver);
         throw error;
@@ -257,7 +283,18 @@ export class LocalDB implements Queryable {
 
   #committed(tables: ReadonlySet<string>, origin: Commit["origin"]): void {
     if (tables.size === 0) return;
+    this.#tabs?.post({ tables: [...tables], origin } satisfies TabCommit);
     for (const listener of this.#listeners) listener({ tables, origin });
+  }
+
+  /** Another tab committed. Its tables may be new to this one. */
+  async #heard({ tables, origin }: TabCommit): Promise<void> {
+    await this.#mutex.run(async () => {
+      if (this.#closed) return;
+      if (tables.some((name) => !this.#tables.byName.has(name))) await this.#tables.reload(this.#driver);
+    });
+    if (this.#closed) return;
+    for (const listener of this.#listeners) listener({ tables: new Set(tables), origin });
   }
 }
 
@@ -283,7 +320,8 @@ async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
   );
   const stamps = [meta.get("hlc") ?? HLC_ZERO, (newest.rows[0]?.[0] ?? HLC_ZERO) as string];
   const last = stamps.sort().at(-1) as HlcText;
-  await driver.execute("SELECT lakesync_clock(?, ?)", [last, Number(meta.get("offset") ?? 0)]);
+  // In another tab's connection the clock may have gone on meanwhile.
+  await driver.execute("SELECT lakesync_clock(max(?, lakesync_last()), ?)", [last, Number(meta.get("offset") ?? 0)]);
   return clientId as ClientId;
 }
 

@@ -6,15 +6,16 @@
  *   lakesync_rows_todos  what the gateway is known to hold of each row, see bookkeeping.ts
  *   triggers             write each change into lakesync_outbox, in the statement's own transaction (C1, C8)
  */
-import { type ColumnType, LakeSyncError, parseIdentifier } from "../../schemas/index.ts";
-import { type DeviceType, SQL_TYPES } from "./values.ts";
+import { type ColumnType, LakeSyncError, parseIdentifier, type Scalar } from "../../schemas/index.ts";
+import type { SqlValue } from "./driver.ts";
+import { type DeviceType, SQL_TYPES, toStored } from "./values.ts";
 
 export interface DeviceColumn {
   readonly name: string;
   readonly type: DeviceType;
   readonly nullable: boolean;
-  /** SQL literal. */
-  readonly default?: string;
+  /** Value of a column that an insert leaves out, in canonical form. */
+  readonly initial?: Scalar;
 }
 
 export interface DeviceTable {
@@ -31,8 +32,8 @@ export interface DeviceTable {
 export interface ColumnSpec {
   readonly type: ColumnType;
   readonly nullable?: boolean;
-  /** SQL literal. */
-  readonly default?: string;
+  /** Value of a column that an insert leaves out, in canonical form. */
+  readonly initial?: Scalar | undefined;
 }
 export type SchemaSpec = Readonly<Record<string, Readonly<Record<string, ColumnSpec>>>>;
 
@@ -44,8 +45,8 @@ export function columnsOf(table: string, spec: SchemaSpec[string]): DeviceColumn
   parseIdentifier("table name", table);
   const columns = Object.entries(spec).map(([name, column]): DeviceColumn => {
     parseIdentifier("column name", name);
-    const { type, nullable = true } = column;
-    return { name, type, nullable, ...(column.default === undefined ? {} : { default: column.default }) };
+    const { type, nullable = true, initial } = column;
+    return { name, type, nullable, ...(initial === undefined ? {} : { initial }) };
   });
   if (new Set(columns.map((c) => c.name.toLowerCase())).size === columns.length) return columns;
   throw new LakeSyncError(
@@ -58,7 +59,15 @@ export const keyFor = (columns: readonly DeviceColumn[]): string =>
   columns.some((c) => c.name.toLowerCase() === "id") ? "_id" : "id";
 
 const columnSql = (c: DeviceColumn): string => `${quote(c.name)} ${SQL_TYPES[c.type]}`;
-const withDefault = (c: DeviceColumn): string => (c.default === undefined ? "" : ` DEFAULT ${c.default}`);
+const withDefault = (c: DeviceColumn): string =>
+  c.initial === undefined ? "" : ` DEFAULT ${literal(toStored(c.type, c.initial))}`;
+
+function literal(value: SqlValue): string {
+  if (value === null) return "NULL";
+  if (typeof value === "string") return `'${value.replaceAll("'", "''")}'`;
+  if (typeof value !== "object") return String(value);
+  return `x'${[...value].map((byte) => byte.toString(16).padStart(2, "0")).join("")}'`;
+}
 
 /** CREATE TABLE for a synced table and its bookkeeping. */
 export function createTableSql(table: DeviceTable): string {

@@ -75,6 +75,9 @@ export class TableRegistry {
     columns: readonly DeviceColumn[],
     declared: boolean,
   ): Promise<DeviceTable> {
+    const before = this.#byName.get(name);
+    if (before && mergeColumns(before, columns, declared) === before.columns) return before;
+    await this.reload(driver); // another tab may have been here first
     const held = this.#byName.get(name);
     if (!held) return this.#create(driver, name, columns);
     const merged = mergeColumns(held, columns, declared);
@@ -140,4 +143,5 @@ function mergeColumns(held: DeviceTable, columns: readonly DeviceColumn[], decla
   return changed ? [...byName.values()] : held.columns;
 }
 
-const sameColumn = (a: DeviceColumn, b: DeviceColumn): boolean => a.type === b.type && a.nullable === b.nullable;
+const sameColumn = (a: DeviceColumn, b: DeviceColumn): boolean =>
+  a.type === b.type && a.nullable === b.nullable && a.initial === b.initial;

@@ -80,6 +80,8 @@ export class SyncCoordinator {
   readonly #options: typeof DEFAULTS;
   readonly #emitter = new Emitter<SyncEvents>();
   #state: SyncState = "stopped";
+  /** Automatic sync was asked for. */
+  #wanted = false;
   #again = false;
   #failures = 0;
   #live = false;
@@ -108,9 +110,17 @@ export class SyncCoordinator {
     return this.#emitter.on(name, listener);
   }
 
-  /** Pushes and pulls by itself from now on: after local commits, at pokes, and from time to time. */
+  /**
+   * Pushes and pulls by itself from now on: after local commits, at pokes, and from time to time. Of several tabs, the one
+   * that leads does it for all; the others take over when it is gone (C3).
+   */
   startAutoSync(): void {
-    if (this.#state !== "stopped") return;
+    this.#wanted = true;
+    this.db.whenLeading(() => this.#start());
+  }
+
+  #start(): void {
+    if (this.#state !== "stopped" || !this.#wanted) return;
     const stop = this.#transport.listen?.({
       poke: () => this.#on("poke"),
       live: (connected) => {
@@ -124,6 +134,7 @@ export class SyncCoordinator {
   }
 
   stopAutoSync(): void {
+    this.#wanted = false;
     for (const release of this.#release.splice(0)) release();
     this.#live = false;
     this.#on("stop");
@@ -160,8 +171,9 @@ export class SyncCoordinator {
   }
 
   /** Forgets refused edits; without ids, all of them. */
-  dismiss(...ids: number[]): Promise<void> {
-    return dismissRejections(this.db, ids.length > 0 ? ids : undefined);
+  async dismiss(...ids: number[]): Promise<void> {
+    await dismissRejections(this.db, ids.length > 0 ? ids : undefined);
+    await this.#announce();
   }
 
   #on(event: SyncEvent): void {
@@ -220,7 +232,8 @@ export class SyncCoordinator {
     };
     const run = async (): Promise<SyncReport> => {
       try {
-        await new Round(this.db, this.#transport, this.#options, events, abort.signal).run();
+        const round = new Round(this.db, this.#transport, this.#options, events, abort.signal);
+        await this.#alone(() => round.run(), abort.signal);
         this.#failures = 0;
         this.#error = undefined;
         this.#syncedAtMs = this.db.platform.clock.now();
@@ -241,6 +254,17 @@ export class SyncCoordinator {
       () => undefined,
     );
     return this.#round;
+  }
+
+  /** Rounds of several tabs come one after the other; one that is cut off lets the next one in, whatever it hangs in. */
+  #alone(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { tabs } = this.db.platform;
+    if (!tabs) return Promise.race([round(), aborted(signal)]);
+    const body = async () => {
+      await this.db.refresh();
+      await round();
+    };
+    return tabs.exclusively(`lakesync-round:${this.db.name}`, () => Promise.race([aborted(signal), body()]));
   }
 
   #backoff(): number {
@@ -292,3 +316,11 @@ export class SyncCoordinator {
     if (status) this.#emitter.emit("status", status);
   }
 }
+
+/** Fails when a round is cut off. */
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const stop = () => reject(new LakeSyncError("Closed", "The sync was stopped."));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop);
+  });

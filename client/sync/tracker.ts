@@ -133,14 +133,18 @@ interface Shape {
 }
 
 function insertShape(table: DeviceTable, names: readonly string[]): Shape {
-  const columns = names.map((name) => columnOf(table, name));
-  const all = [table.key, ...names];
+  const named = names.map((name) => columnOf(table, name));
+  // Columns that came later have no DEFAULT in SQL (see addColumnSql), so their initial values are bound.
+  const filled = table.columns.filter((c) => c.initial !== undefined && !names.includes(c.name));
+  const initials = filled.map((c) => toStored(c.type, c.initial as Scalar));
+  const all = [table.key, ...[...named, ...filled].map((c) => c.name)];
   return {
     sql: `INSERT INTO ${quote(table.name)} (${all.map(quote).join(", ")}) VALUES (${all.map(() => "?").join(", ")})`,
     fits: (others) => others.length === names.length && others.every((name, at) => name === names[at]),
     bind: (rowId, values) => {
       const row: SqlValue[] = [rowId];
-      for (const column of columns) row.push(bindValue(table, column, values[column.name]));
+      for (const column of named) row.push(bindValue(table, column, values[column.name]));
+      row.push(...initials);
       return row;
     },
   };

@@ -73,7 +73,7 @@ test("bytes that are no message are an error with a code, never anything else", 
       try {
         decode(PULL_RESPONSE, noise);
       } catch (error) {
-        expect(error).toMatchObject({ code: "BadRequest" });
+        expect(error).toMatchObject({ code: "Unavailable" });
       }
     }),
   );

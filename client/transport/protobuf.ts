@@ -74,12 +74,12 @@ function writeField(out: Writer, { no, type }: Field, value: unknown, always: bo
   }
 }
 
-/** @throws LakeSyncError `BadRequest` for bytes that are no such message */
+/** @throws LakeSyncError `Unavailable` for bytes that are no such message: something on the way answered in the gateway's place */
 export function decode<S extends Spec>(spec: S, bytes: Uint8Array): Shape<S> {
   try {
     return readMessage(spec, bytes) as Shape<S>;
   } catch (cause) {
-    throw new LakeSyncError("BadRequest", `The gateway's answer is malformed: ${cause}`, {}, { cause });
+    throw new LakeSyncError("Unavailable", `The gateway's answer is malformed: ${cause}`, {}, { cause });
   }
 }
 

@@ -4,8 +4,10 @@
  */
 import {
   type Absent,
+  CELL_BYTES_MAX,
   CLOCK_DRIFT_MS_MAX,
   type Column,
+  type ColumnType,
   checkScalar,
   type DeltaBatch,
   type ErrorCode,
@@ -15,6 +17,7 @@ import {
   isAbsent,
   isHlcText,
   isRowId,
+  isScalar,
   type LooseDelta,
   parseValue,
   ROW_ID_BYTES_MAX,
@@ -92,10 +95,15 @@ const unknownColumn = (table: TableSchema, name: string) =>
 const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
   refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
 
+/** A canonical value that needs no closer look at its size or depth: most are. */
+const isPlain = (type: ColumnType, value: Scalar): boolean =>
+  (typeof value !== "string" || (type === "string" && value.length * 3 <= CELL_BYTES_MAX)) && isScalar(type, value);
+
 /** Entries of a columnar batch; values have to be canonical. */
-export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Generator<Admitted> {
+export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Admitted[] {
   const byName = new Map(table.columns.map((c) => [c.name, c]));
   const columns = batch.columns.map(({ name, values }) => ({ name, values, column: byName.get(name) }));
+  const admitted: Admitted[] = [];
   for (let at = 0; at < batch.rowIds.length; at++) {
     const letter = batch.ops[at] as Candidate["letter"];
     const rowId = batch.rowIds[at] as string;
@@ -112,6 +120,7 @@ export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number
         continue;
       }
       if (!column) problem = unknownColumn(table, name);
+      else if (isPlain(column.type, value)) cells[column.id] = value;
       else {
         const checked = checkScalar(column.type, value);
         if (checked.ok) cells[column.id] = checked.value;
@@ -120,8 +129,9 @@ export function* admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number
       count++;
     }
     problem ??= shapeProblem(table, letter, cells, count);
-    yield problem ?? { candidate: { letter, rowId, hlc, cells } };
+    admitted.push(problem ?? { candidate: { letter, rowId, hlc, cells } });
   }
+  return admitted;
 }
 
 /** A delta as a person wrote it; values are read by their columns' types. */

@@ -193,3 +193,18 @@ test("[F2] [F3] a table that fails for good is set aside with its reason and the
   expect(flush(shard, NOW + 3).rows).toEqual({ notes: [["n", 3, false, 0]] });
   expect(shard.status()).toMatchObject({ flushed: 3, lastError: null, setAside: [{ table: "notes" }] });
 });
+
+test("[PL8] where the clock stepped back, change lists are dropped from the oldest on, without a hole", () => {
+  const shard = shardOf({}, { listMs: 100 });
+  const device = new Device(ADMIN);
+  device.pullAll(shard);
+  push(shard, ADMIN, [edit("INSERT", "a", 1)], "c", NOW + 500);
+  flush(shard, NOW + 500);
+  device.pullAll(shard);
+  push(shard, ADMIN, [edit("INSERT", "b", 1)], "c", NOW); // the clock stepped back
+  flush(shard, NOW);
+  push(shard, ADMIN, [edit("INSERT", "c", 1)], "c", NOW + 550);
+  flush(shard, NOW + 550);
+  device.pullAll(shard);
+  expect([...device.alive.keys()]).toEqual(["todos/a", "todos/b", "todos/c"]);
+});

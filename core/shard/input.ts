@@ -50,15 +50,12 @@ export function byTable(config: ShardConfig, input: PushInput): TableWork[] {
   for (const batch of input.batches) {
     const { table, items } = workOf(batch.table);
     const admitted = table
-      ? [...admitBatch(table, batch, input.nowMs)]
+      ? admitBatch(table, batch, input.nowMs)
       : batch.ops.split("").map(() => unknownTable(batch.table));
-    for (const [at, rowId] of batch.rowIds.entries())
-      items.push({
-        admitted: admitted[at] as Admitted,
-        rowId,
-        hlc: batch.hlcs[at] as HlcText,
-        columns: () => cellsAt(batch, at),
-      });
+    batch.rowIds.forEach((rowId, at) => {
+      const hlc = batch.hlcs[at] as HlcText;
+      items.push({ admitted: admitted[at] as Admitted, rowId, hlc, columns: () => cellsAt(batch, at) });
+    });
   }
   for (const delta of input.deltas) {
     const { table, items } = workOf(delta.table);

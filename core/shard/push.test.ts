@@ -122,7 +122,7 @@ test("[PU2] a late edit that lost everywhere is in the history once, also when i
     edit("UPDATE", "b", 7, { user_id: "alice" }),
   ];
   const pushLate = (edits: readonly Edit[]) => push(shard, alice, edits, "c-2");
-  pushLate(late);
+  pushLate([...late, ...late]);
   pushLate(late.slice(0, 1));
   expect(historyOf(shard)).toEqual([
     `1 I a ${clockAt(10)}`,

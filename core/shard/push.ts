@@ -211,7 +211,7 @@ class TablePush {
     }
     const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
     const cow =
-      touched.before && !touched.changed && row.seq > leaseFrom && row.seq <= flushBoundary
+      touched.before && row.seq > leaseFrom && row.seq <= flushBoundary
         ? { seq: row.seq, packed: touched.before.state }
         : undefined;
     const next: StoredRow = { state: after, seq, flushedSeq };
@@ -219,14 +219,7 @@ class TablePush {
     if (grave) next.grave = grave;
     touched.row = next;
     touched.changed = true;
-    this.#entries.push({
-      letter: candidate.letter,
-      rowId: candidate.rowId,
-      hlc: candidate.hlc,
-      cells: candidate.cells,
-      ...(image && { image }),
-      ...(cow && { cow }),
-    });
+    this.#entries.push(image || cow ? { ...candidate, ...(image && { image }), ...(cow && { cow }) } : candidate);
     return undefined;
   }
 
@@ -241,7 +234,10 @@ class TablePush {
   #tooLarge(touched: Touched, { letter, cells }: Candidate): boolean {
     if (letter === "D") return false;
     let added = 64;
-    for (const id in cells) added += 8 + String(cells[id]).length * 6;
+    for (const id in cells) {
+      const value = cells[id];
+      added += typeof value === "string" ? 16 + value.length * 6 : 40;
+    }
     touched.bytes += added;
     if (touched.bytes <= ROW_BYTES_MAX) return false;
     const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(cells)).length;

@@ -65,11 +65,12 @@ export function readRows(sql: SqlStore, t: number, ids: readonly string[]): Pack
 
 export function writeRows(sql: SqlStore, t: number, rows: Iterable<PackedRow>): void {
   const items: string[] = [];
-  for (const r of rows) items.push(`[${JSON.stringify(r.id)},${r.seq},${r.state}]`);
+  // The state goes as a string, not as JSON in JSON: SQLite then takes it as it is instead of parsing and printing it.
+  for (const r of rows) items.push(JSON.stringify([r.id, r.seq, r.state]));
   for (const text of jsonSlices(items))
     sql.exec(
       `INSERT INTO rows (t, id, seq, state)
-       SELECT ?, value ->> 0, value ->> 1, value -> 2 FROM json_each(?) WHERE true
+       SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
        ON CONFLICT (t, id) DO UPDATE SET seq = excluded.seq, state = excluded.state`,
       t,
       text,

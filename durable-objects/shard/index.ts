@@ -11,6 +11,7 @@ import {
   type PullPage,
   type PushInput,
   type PushOutcome,
+  RateLimiter,
   type ShardConfig,
   ShardEngine,
   type ShardStatus,
@@ -62,6 +63,7 @@ const EXPORT_ROWS = 8;
 export class Shard extends DurableObject<Env> {
   readonly #sql: DurableSqlStore;
   readonly #engine: ShardEngine;
+  readonly #rate = new RateLimiter();
   #alarmAt: number | null | undefined;
   #hintedMs = 0;
 
@@ -85,6 +87,7 @@ export class Shard extends DurableObject<Env> {
 
   async push(address: ShardAddress, input: ShardPush): Promise<Plain<PushOutcome & { readonly head: number }>> {
     return plainly(async () => {
+      unwrap(this.#rate.take(input.claims.sub, Date.now()));
       await this.#current(address);
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
@@ -145,6 +148,7 @@ export class Shard extends DurableObject<Env> {
   /** @param clientId whose device asks, where it says so: another user's is refused (S6) */
   async pull(address: ShardAddress, input: PullInput, clientId = ""): Promise<Plain<ShardPage>> {
     return plainly(async () => {
+      unwrap(this.#rate.take(input.claims.sub, Date.now()));
       await this.#current(address);
       const owner = clientId === "" ? undefined : this.#engine.ownerOf(clientId);
       if (owner !== undefined && owner !== input.claims.sub) throw clientIdTaken(clientId);

@@ -135,8 +135,7 @@ export class Tenant extends DurableObject<Env> {
         this.#engine.switchMove();
         break;
       case "switched":
-        for (const shard of from)
-          if (!to.includes(shard)) await this.#ask(this.#shard(gatewayId, shard).dropRows(table));
+        for (const shard of from) await this.#ask(this.#shard(gatewayId, shard).dropRows(table));
         this.#engine.endMove();
     }
     this.#waited = 0;

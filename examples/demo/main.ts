@@ -18,6 +18,13 @@ const TASK_COLUMNS = [
 ] as const;
 const TABLES = { flights: FLIGHT_COLUMNS, movies: MOVIE_COLUMNS, tasks: TASK_COLUMNS };
 
+const EXPECTATIONS: Record<keyof Conflicts, string> = {
+  columnMerge: "alice sets a title, bob a status, both offline: both survive, in all six orders of syncing",
+  sameColumn: "both set the same cell: the later edit wins, although the earlier arrives last",
+  lateEdit: "an edit made offline long ago reaches carol, who had already pulled newer ones",
+  delete: "a deleted film is gone everywhere, and a late update does not bring it back",
+};
+
 const DIRECTORY = join(import.meta.dirname, "..", "..", ".demo");
 const started = performance.now();
 const elapsed = () => `${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s`;
@@ -94,7 +101,8 @@ async function main(json: boolean): Promise<boolean> {
     const flush = () => gateway.admin("POST", `/v1/${GATEWAY_ID}/admin/flush`);
     await timed("flush into Iceberg, so that edits meet rows that the lake has", movies().length, flush);
     const conflicts = await runConflicts(alice, bob, carol);
-    for (const [name, held] of Object.entries(conflicts)) say(`${held ? "as it should be" : "WRONG"}: ${name}`);
+    for (const [name, held] of Object.entries(conflicts) as [keyof Conflicts, boolean][])
+      say(`${held ? "ok   " : "WRONG"} ${EXPECTATIONS[name]}`);
     await bob.sync.syncOnce();
     await alice.sync.syncOnce();
     await flush();

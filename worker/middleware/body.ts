@@ -1,12 +1,11 @@
 /** Bodies in and out: bounded, gzipped or not, protobuf or JSON by the headers (S4). */
-import type { Message } from "@bufbuild/protobuf";
+import { type Message, toJson } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { z } from "zod";
 import {
   BODY_BYTES_MAX,
   decodeMessage,
   encodeBinary,
-  encodeJson,
   JSON_TYPE,
   LakeSyncError,
   PROTOBUF,
@@ -120,9 +119,16 @@ export function wantsProtobuf(c: AppContext): boolean {
   throw new LakeSyncError("NotAcceptable", `Answers come as ${JSON_TYPE} or ${PROTOBUF}.`);
 }
 
-export function sendMessage<T extends Message>(c: AppContext, schema: GenMessage<T>, message: T): Response {
+/** @param shown fields that people look for in JSON, even where protobuf's mapping leaves them out as empty */
+export function sendMessage<T extends Message>(
+  c: AppContext,
+  schema: GenMessage<T>,
+  message: T,
+  shown: Readonly<Record<string, unknown>> = {},
+): Response {
   const protobuf = wantsProtobuf(c);
-  const body = protobuf ? encodeBinary(schema, message) : new TextEncoder().encode(encodeJson(schema, message));
+  const json = () => JSON.stringify({ ...shown, ...(toJson(schema, message) as object) });
+  const body = protobuf ? encodeBinary(schema, message) : new TextEncoder().encode(json());
   return sendBytes(c, body, protobuf ? PROTOBUF : JSON_TYPE);
 }
 

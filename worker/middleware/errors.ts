@@ -24,7 +24,7 @@ export function onError(thrown: Error, c: AppContext): Response {
   );
 }
 
-export function errorResponse(c: AppContext, error: LakeSyncError): Response {
+function errorResponse(c: AppContext, error: LakeSyncError): Response {
   const { code, message, details } = error.toJSON();
   const status = error.status || 500;
   const headers = new Headers({ "cache-control": "no-store", vary: "accept, accept-encoding" });

@@ -13,7 +13,8 @@ dataRoutes.post("/push", async (c) => {
   wantsProtobuf(c); // an answer that cannot be given is refused before anything is done
   const request = await readMessage(c, proto.PushRequestSchema);
   const { gatewayId, claims } = c.get("grant");
-  return sendMessage(c, proto.PushResponseSchema, unwrap(await c.get("router").push(gatewayId, claims, request)));
+  const answer = unwrap(await c.get("router").push(gatewayId, claims, request));
+  return sendMessage(c, proto.PushResponseSchema, answer, { accepted: [], rejected: [] });
 });
 
 dataRoutes.post("/pull", async (c) => answerPull(c, await readMessage(c, proto.PullRequestSchema)));
@@ -39,11 +40,11 @@ async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Re
   let { tables, version } = unwrap(await router.state(gatewayId));
   // The page may know columns that were added since.
   if (!knowsColumns(tables, page)) ({ tables, version } = unwrap(await router.state(gatewayId, version)));
-  return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables));
+  return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables), { rows: [], hasMore: false });
 }
 
 dataRoutes.get("/ws", (c) => {
-  if (c.req.method !== "GET" || c.req.header("upgrade")?.toLowerCase() !== "websocket")
+  if (c.req.header("upgrade")?.toLowerCase() !== "websocket")
     throw new LakeSyncError(
       "BadRequest",
       "This route speaks WebSocket: connect with `new WebSocket(url, ['lakesync.v1', 'bearer.' + token])`.",

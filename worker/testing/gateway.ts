@@ -170,6 +170,21 @@ export async function todos(rules: readonly Json[] = OWN, more: Json = {}): Prom
   return gateway;
 }
 
+/** Adds the table `docs`, with columns of the other types. */
+export async function withDocs(gateway: TestGateway): Promise<void> {
+  await gateway.putTable("docs", [
+    { name: "body", type: "json" },
+    { name: "blob", type: "bytes" },
+    { name: "n", type: "number" },
+    { name: "at", type: "timestamp" },
+    { name: "must", type: "string", nullable: false },
+  ]);
+  await gateway.putRules([{ name: "all", tables: ["todos", "docs"] }]);
+}
+
+/** JSON text of arrays in arrays. */
+export const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+
 export const delta = (op: string, rowId: string, cells: Json = {}, clock = hlc(), table = "todos") => ({
   op,
   table,

@@ -28,13 +28,6 @@ describe.each(["opfs", "idb"] as const)("backend %s", (backend) => {
     await db.close();
   });
 
-  test("[C3] a database is open once", async () => {
-    const name = fresh();
-    const db = await LocalDB.open({ name, backend, schema: SCHEMA });
-    await expect(LocalDB.open({ name, backend })).rejects.toMatchObject({ code: "StorageUnavailable" });
-    await db.close();
-  });
-
   test("[C1] what is rolled back leaves nothing behind, on disk either", async () => {
     const name = fresh();
     let db = await LocalDB.open({ name, backend, schema: SCHEMA });

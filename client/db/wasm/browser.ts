@@ -7,7 +7,7 @@ interface Request<T> {
   onerror: (() => void) | null;
 }
 
-export interface IdbStore {
+interface IdbStore {
   get(key: unknown): Request<unknown>;
   getAll(range: unknown): Request<unknown[]>;
   getAllKeys(range: unknown): Request<unknown[]>;
@@ -15,7 +15,7 @@ export interface IdbStore {
   delete(key: unknown): Request<unknown>;
 }
 
-export interface IdbTransaction {
+interface IdbTransaction {
   objectStore(name: string): IdbStore;
   oncomplete: (() => void) | null;
   onabort: (() => void) | null;
@@ -43,15 +43,12 @@ export interface WorkerLike extends Port {
 }
 
 interface Browser {
+  readonly BroadcastChannel: new (name: string) => Port & { close(): void };
   readonly indexedDB: { open(name: string, version: number): OpenRequest };
   readonly IDBKeyRange: { bound(low: unknown, high: unknown): unknown };
   readonly navigator: {
     readonly locks?: {
-      request(
-        name: string,
-        options: { readonly ifAvailable?: boolean },
-        held: (lock: unknown) => Promise<unknown> | undefined,
-      ): Promise<unknown>;
+      request(name: string, options: object, held: () => Promise<unknown>): Promise<unknown>;
     };
     readonly storage?: { getDirectory?(): Promise<unknown> };
   };

@@ -33,6 +33,18 @@ export async function openIdb(name: string): Promise<FileSystem> {
   return files;
 }
 
+/** Whether a database of this name is kept here. */
+export async function existsInIdb(name: string): Promise<boolean> {
+  try {
+    const db = await openStores();
+    const size = await result(db.transaction(["files"], "readonly").objectStore("files").get(name));
+    db.close();
+    return size !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 async function openStores(): Promise<IdbDatabase> {
   const request = browser.indexedDB.open("lakesync", 1);
   request.onupgradeneeded = () => {

@@ -1,6 +1,6 @@
-/** Messages between a page and the worker that owns its database. */
-import type { ErrorCode, ErrorDetails } from "../../../schemas/index.ts";
-import type { Backend, SqlParam } from "../driver.ts";
+/** Messages between a page and its worker, and between the workers of several tabs. */
+import { type ErrorCode, type ErrorDetails, isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
+import type { Backend, Driver, SqlParam } from "../driver.ts";
 
 export interface OpenMessage {
   readonly id: number;
@@ -9,8 +9,8 @@ export interface OpenMessage {
   readonly backend: Backend;
 }
 
-export type RequestMessage =
-  | OpenMessage
+/** A call of the driver port. */
+export type CallMessage =
   | { readonly id: number; readonly call: "execute"; readonly sql: string; readonly params: readonly SqlParam[] }
   | {
       readonly id: number;
@@ -18,11 +18,59 @@ export type RequestMessage =
       readonly sql: string;
       readonly paramLists: readonly (readonly SqlParam[])[];
     }
-  | { readonly id: number; readonly call: "script" | "tablesOf"; readonly sql: string }
-  | { readonly id: number; readonly call: "close" };
+  | { readonly id: number; readonly call: "script" | "tablesOf"; readonly sql: string };
+
+export type RequestMessage = OpenMessage | CallMessage | { readonly id: number; readonly call: "close" };
+
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
 
 export interface Reply {
   readonly id: number;
   readonly value?: unknown;
-  readonly error?: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails };
+  readonly error?: Failure;
+}
+
+/** What a page hears of its worker: answers, and that its tab leads from now on. */
+export type FromWorker = Reply | { readonly leads: true };
+
+export interface Opened {
+  readonly backend: Driver["backend"];
+  readonly identity: string;
+}
+
+/** On the channel of a database. A leader is known by a name of its own, since its successor starts with nothing. */
+export type ChannelMessage =
+  | { readonly kind: "who" }
+  | { readonly kind: "leader"; readonly leader: string; readonly opened: Opened }
+  | { readonly kind: "call"; readonly leader: string; readonly session: string; readonly message: CallMessage }
+  | { readonly kind: "reply"; readonly session: string; readonly reply: Reply };
+
+export function failure(cause: unknown): Failure {
+  const error = isLakeSyncError(cause) ? cause : new LakeSyncError("StorageUnavailable", String(cause));
+  return { code: error.code, message: error.message, details: error.details };
+}
+
+export async function perform(driver: Driver, message: CallMessage): Promise<Reply> {
+  try {
+    return { id: message.id, value: await call(driver, message) };
+  } catch (cause) {
+    return { id: message.id, error: failure(cause) };
+  }
+}
+
+function call(driver: Driver, message: CallMessage): Promise<unknown> {
+  switch (message.call) {
+    case "execute":
+      return driver.execute(message.sql, message.params);
+    case "executeMany":
+      return driver.executeMany(message.sql, message.paramLists);
+    case "script":
+      return driver.script(message.sql);
+    case "tablesOf":
+      return driver.tablesOf(message.sql);
+  }
 }

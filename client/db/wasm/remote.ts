@@ -2,11 +2,11 @@
 import { LakeSyncError } from "../../../schemas/index.ts";
 import type { Driver, DriverOptions, ResultSet, SqlParam, TableUse } from "../driver.ts";
 import type { WorkerLike } from "./browser.ts";
-import type { Reply, RequestMessage } from "./protocol.ts";
+import type { FromWorker, Opened, Reply, RequestMessage } from "./protocol.ts";
 
 type Call = RequestMessage extends infer M ? (M extends { id: number } ? Omit<M, "id"> : never) : never;
 
-/** @throws LakeSyncError `StorageUnavailable` when no backend works here, or another tab has the database */
+/** @throws LakeSyncError `StorageUnavailable` when no backend works here */
 export async function openWorkerDriver(options: DriverOptions): Promise<Driver> {
   const { name, backend } = options;
   if (backend === "file")
@@ -29,20 +29,28 @@ export async function openWorkerDriver(options: DriverOptions): Promise<Driver> 
 class RemoteDriver implements Driver {
   backend: Driver["backend"] = "memory";
   identity = "";
+  leads = false;
+  onLead: (() => void) | undefined;
   readonly #worker: WorkerLike;
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
   #nextId = 1;
 
   constructor(worker: WorkerLike) {
     this.#worker = worker;
-    worker.addEventListener("message", (event) => this.#receive(event.data as Reply));
+    worker.addEventListener("message", (event) => {
+      const message = event.data as FromWorker;
+      if ("leads" in message) {
+        this.leads = true;
+        this.onLead?.();
+      } else this.#receive(message);
+    });
     worker.addEventListener("error", () =>
       this.#fail("The worker of the database could not be started or broke down."),
     );
   }
 
   async open(name: string, backend: DriverOptions["backend"]): Promise<void> {
-    const opened = await this.#ask<Pick<Driver, "backend" | "identity">>({ call: "open", name, backend });
+    const opened = await this.#ask<Opened>({ call: "open", name, backend });
     this.backend = opened.backend;
     this.identity = opened.identity;
   }

@@ -1,152 +1,173 @@
 /**
- * The dedicated worker that owns the database: SQLite, its file and its clock. One message is one call of the driver port,
- * answered in the order of asking.
+ * A tab's dedicated worker. Of all the tabs of one database, the worker that holds its Web Lock leads: it owns SQLite, the
+ * file and the clock, and answers everyone's calls, so that there is one writer and one sequence of stamps (C3).
  *
- * `auto` takes the first backend that opens, writes and reads here: opfs, then idb, then memory. Which one a database got
- * is remembered, so that a fault that passes cannot make it look empty.
+ *   page A --message--> worker A (leads)  --> SQLite
+ *   page B --message--> worker B --channel--> worker A
+ *
+ * When the leader's tab dies, its lock passes to the next worker, which opens the file and says so. Calls that were under
+ * way are then repeated if they only read; a write, or a transaction, fails with a `StorageUnavailable`, since nobody can
+ * say whether it was committed.
  */
-import factory from "wa-sqlite/dist/wa-sqlite.mjs";
-import { AccessHandlePoolVFS } from "wa-sqlite/src/examples/AccessHandlePoolVFS.js";
-import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
-import type { Backend, Driver } from "../driver.ts";
-import { Mutex } from "../mutex.ts";
+import { LakeSyncError } from "../../../schemas/index.ts";
+import type { Driver } from "../driver.ts";
 import { browser, type Port } from "./browser.ts";
-import { openIdb } from "./idb.ts";
-import type { OpenMessage, Reply, RequestMessage } from "./protocol.ts";
-import { type FileSystem, MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
+import { openDatabase } from "./open.ts";
+import {
+  type CallMessage,
+  type ChannelMessage,
+  type FromWorker,
+  failure,
+  type Opened,
+  type OpenMessage,
+  perform,
+  type RequestMessage,
+} from "./protocol.ts";
+import { Turnstile } from "./turnstile.ts";
 
-type Kept = "opfs" | "idb" | "memory";
+const page = globalThis as unknown as Port;
+const tell = (message: FromWorker) => page.postMessage(message);
+const session = crypto.randomUUID();
+const READS = /^\s*(?:select|with)\b/i;
 
-const port = globalThis as unknown as Port;
-const mutex = new Mutex();
-let driver: Driver | undefined;
+let channel: Port | undefined;
+/** When this worker leads. */
+let own: { readonly driver: Driver; readonly turnstile: Turnstile; readonly sessions: Set<string> } | undefined;
+/** Who leads, as far as is known. */
+let leader: { readonly name: string; readonly opened: Opened } | undefined;
+let announced: (opened: Opened) => void;
+const known = new Promise<Opened>((resolve) => {
+  announced = resolve;
+});
+/** This page's calls that another tab's worker has to answer, in order. */
+const sent = new Map<number, CallMessage>();
+let inTransaction = false;
+let broken = false;
 
-port.addEventListener("message", (event) => {
+page.addEventListener("message", (event) => {
   const message = event.data as RequestMessage;
-  void mutex.run(async () => {
-    try {
-      port.postMessage({ id: message.id, value: await answer(message) } satisfies Reply);
-    } catch (cause) {
-      const {
-        code,
-        message: text,
-        details,
-      } = isLakeSyncError(cause) ? cause : new LakeSyncError("StorageUnavailable", String(cause));
-      port.postMessage({ id: message.id, error: { code, message: text, details } } satisfies Reply);
-    }
-  });
+  if (message.call === "open") void open(message);
+  else if (message.call === "close") void close(message.id);
+  else answerPage(message);
 });
 
-async function answer(message: RequestMessage): Promise<unknown> {
-  if (message.call === "open") {
-    driver = await open(message);
-    return { backend: driver.backend, identity: driver.identity };
-  }
-  if (!driver) throw new LakeSyncError("Closed", "The database is not open.");
-  switch (message.call) {
-    case "execute":
-      return driver.execute(message.sql, message.params);
-    case "executeMany":
-      return driver.executeMany(message.sql, message.paramLists);
-    case "script":
-      return driver.script(message.sql);
-    case "tablesOf":
-      return driver.tablesOf(message.sql);
-    case "close":
-      return driver.close();
-  }
-}
-
-async function open({ name, backend }: OpenMessage): Promise<Driver> {
-  await hold(name);
-  const held = await keptIn(name);
-  const wanted: readonly Kept[] =
-    backend === "auto" ? (held ? [held] : ["opfs", "idb", "memory"]) : [backend as Exclude<Backend, "auto" | "file">];
-  let reason: unknown;
-  for (const kept of wanted) {
-    try {
-      const opened = await openOn(kept, name);
-      if (backend === "auto" && !held) await prove(opened);
-      return opened;
-    } catch (error) {
-      reason = error;
+async function open({ id, name, backend }: OpenMessage): Promise<void> {
+  try {
+    const { locks } = browser.navigator;
+    if (!locks) await lead(name, backend);
+    else {
+      channel = new browser.BroadcastChannel(`lakesync:${name}`);
+      channel.addEventListener("message", (event) => hear(event.data as ChannelMessage));
+      // Held until this worker ends: others see by it that this tab is gone.
+      void locks.request(tabLock(session), {}, () => new Promise(() => undefined));
+      const failed = new Promise<never>((_, reject) => {
+        void locks.request(`lakesync:${name}`, {}, () => {
+          const leading = lead(name, backend);
+          leading.catch(reject);
+          return leading.then(
+            () => new Promise(() => undefined),
+            () => undefined,
+          );
+        });
+      });
+      say({ kind: "who" });
+      await Promise.race([known, failed]);
     }
+    tell({ id, value: await known });
+  } catch (cause) {
+    tell({ id, error: failure(cause) });
   }
-  throw isLakeSyncError(reason)
-    ? reason
-    : new LakeSyncError(
-        "StorageUnavailable",
-        `The browser offers no storage of the kind ${wanted.join(", ")}: ${reason}`,
-      );
 }
 
-/** The database is this worker's until it ends; another tab would have a clock of its own and give out the same stamps (C3). */
-async function hold(name: string): Promise<void> {
-  const { locks } = browser.navigator;
-  if (!locks) return;
-  const held = await new Promise<boolean>((resolve) => {
-    void locks.request(`lakesync:${name}`, { ifAvailable: true }, (lock) => {
-      resolve(lock !== null);
-      return lock === null ? undefined : new Promise(() => undefined);
+const tabLock = (tab: string): string => `lakesync-tab:${tab}`;
+const say = (message: ChannelMessage) => channel?.postMessage(message);
+
+/** The lock is this worker's: it opens the file and answers from now on. */
+async function lead(name: string, backend: OpenMessage["backend"]): Promise<void> {
+  const driver = await openDatabase(name, backend, { now: () => Date.now() });
+  own = { driver, turnstile: new Turnstile(driver), sessions: new Set() };
+  follow(session, { backend: driver.backend, identity: driver.identity });
+  say({ kind: "leader", leader: session, opened: (leader as NonNullable<typeof leader>).opened });
+  tell({ leads: true });
+}
+
+/** Somebody leads, maybe anew: what the last leader did not answer is repeated or given up. */
+function follow(name: string, opened: Opened): void {
+  if (leader?.name === name) return;
+  leader = { name, opened };
+  announced(opened);
+  const unanswered = [...sent.values()];
+  sent.clear();
+  broken ||= inTransaction;
+  for (const message of unanswered) {
+    if (!broken && (message.call === "tablesOf" || READS.test(message.sql))) answerPage(message);
+    else tell({ id: message.id, error: failure(gone()) });
+  }
+}
+
+const gone = () =>
+  new LakeSyncError(
+    "StorageUnavailable",
+    "The tab that held the database was closed. Look whether the write is there, and try again.",
+  );
+
+function hear(message: ChannelMessage): void {
+  switch (message.kind) {
+    case "who":
+      if (own && leader) say({ kind: "leader", leader: session, opened: leader.opened });
+      break;
+    case "leader":
+      if (!own) follow(message.leader, message.opened);
+      break;
+    case "call":
+      if (message.leader === session) serve(message.session, message.message);
+      break;
+    case "reply":
+      if (message.session === session && sent.delete(message.reply.id)) tell(message.reply);
+      break;
+  }
+}
+
+function serve(from: string, message: CallMessage): void {
+  if (!own) return;
+  const { driver, turnstile, sessions } = own;
+  if (from !== session && !sessions.has(from)) {
+    sessions.add(from);
+    // Granted when that tab's worker is gone.
+    void browser.navigator.locks?.request(tabLock(from), {}, async () => {
+      sessions.delete(from);
+      turnstile.leave(from);
     });
+  }
+  const sql = message.call === "execute" ? message.sql : undefined;
+  turnstile.pass(from, sql, async () => {
+    const reply = await perform(driver, message);
+    if (from === session) tell(reply);
+    else say({ kind: "reply", session: from, reply });
+    return reply.error === undefined;
   });
-  if (!held) throw new LakeSyncError("StorageUnavailable", `The database ${name} is open in another tab.`);
 }
 
-async function openOn(kept: Kept, name: string): Promise<Driver> {
-  const module = (await factory()) as SqliteModule;
-  const files = kept === "memory" ? MEMORY : kept === "idb" ? await openIdb(name) : await openOpfs(name);
-  return WasmDriver.open(module, files, name, { now: () => Date.now() });
-}
-
-async function openOpfs(name: string): Promise<FileSystem> {
-  const vfs = new AccessHandlePoolVFS(opfsFolder(name));
-  await vfs.isReady;
-  return {
-    backend: "opfs",
-    identity: "opfs",
-    vfs,
-    // One owner: the shared memory that WAL otherwise needs can be the owner's own.
-    pragmas:
-      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;",
-    close: () => vfs.close(),
-  };
-}
-
-const opfsFolder = (name: string): string => `lakesync/${encodeURIComponent(name)}`;
-
-/** Where a database of this name is kept already. */
-async function keptIn(name: string): Promise<Kept | undefined> {
-  if (await inOpfs(name)) return "opfs";
-  try {
-    const files = await openIdb(name);
-    const out = new DataView(new ArrayBuffer(4));
-    (files.vfs as unknown as { xAccess(name: string, flags: number, out: DataView): number }).xAccess(name, 0, out);
-    await files.close();
-    return out.getInt32(0, true) === 1 ? "idb" : undefined;
-  } catch {
-    return undefined;
+function answerPage(message: CallMessage): void {
+  const sql = message.call === "execute" ? message.sql : "";
+  if (broken) {
+    // The transaction died with its leader: nothing of it may run by itself.
+    if (/^\s*rollback\b/i.test(sql)) broken = inTransaction = false;
+    tell({ id: message.id, error: failure(gone()) });
+    return;
   }
-}
-
-async function inOpfs(name: string): Promise<boolean> {
-  try {
-    let folder = (await browser.navigator.storage?.getDirectory?.()) as Folder | undefined;
-    for (const part of opfsFolder(name).split("/")) folder = await folder?.getDirectoryHandle(part);
-    return folder !== undefined;
-  } catch {
-    return false;
+  if (/^\s*begin\b/i.test(sql)) inTransaction = true;
+  else if (/^\s*(?:commit|rollback)\s*$/i.test(sql)) inTransaction = false;
+  if (own) {
+    serve(session, message);
+    return;
   }
+  sent.set(message.id, message);
+  if (leader) say({ kind: "call", leader: leader.name, session, message });
 }
 
-interface Folder {
-  getDirectoryHandle(name: string): Promise<Folder>;
-}
-
-async function prove(opened: Driver): Promise<void> {
-  await opened.script("CREATE TABLE IF NOT EXISTS lakesync_proof (x); DELETE FROM lakesync_proof;");
-  await opened.execute("INSERT INTO lakesync_proof VALUES (42)");
-  const { rows } = await opened.execute("SELECT x FROM lakesync_proof");
-  if (rows[0]?.[0] !== 42) throw new LakeSyncError("StorageUnavailable", "What was written could not be read back.");
-  await opened.script("DROP TABLE lakesync_proof;");
+async function close(id: number): Promise<void> {
+  await own?.driver.close().catch(() => undefined);
+  own = undefined;
+  tell({ id });
 }

@@ -1,0 +1,133 @@
+/**
+ * Several tabs of one database. Each `LocalDB.open` has a worker of its own, as each tab has; ending a worker is what the
+ * browser does when a tab is killed.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LocalDB, type LocalGateway, LocalTransport, SyncCoordinator, SyncTracker } from "../../index.ts";
+
+const SCHEMA = { todos: { title: { type: "string" } } } as const;
+let names = 0;
+const fresh = () => `tabs-${Date.now()}-${names++}`;
+
+const RealWorker = globalThis.Worker;
+const workers: Worker[] = [];
+beforeAll(() => {
+  globalThis.Worker = class extends RealWorker {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      super(url, options);
+      workers.push(this);
+    }
+  };
+});
+afterAll(() => {
+  globalThis.Worker = RealWorker;
+});
+
+async function openTab(name: string, backend: "opfs" | "idb") {
+  const db = await LocalDB.open({ name, backend, schema: SCHEMA });
+  const worker = workers.at(-1) as Worker;
+  return { db, tracker: new SyncTracker(db), kill: () => worker.terminate() };
+}
+
+async function until(what: () => boolean | Promise<boolean>, ms = 8000): Promise<void> {
+  const end = performance.now() + ms;
+  while (!(await what())) {
+    if (performance.now() > end) throw new Error("it did not happen in time");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
+  test("[C3] [C5] all read and write one database, and hear of each other's commits", async () => {
+    const name = fresh();
+    const tabs = [await openTab(name, backend), await openTab(name, backend), await openTab(name, backend)] as const;
+    expect(tabs.map((t) => t.db.leads)).toEqual([true, false, false]);
+    expect(new Set(tabs.map((t) => t.db.clientId)).size).toBe(1);
+    let rows = 0;
+    tabs[2].db.live<{ n: number }>("SELECT count(*) AS n FROM todos", [], ([row]) => {
+      rows = row?.n ?? 0;
+    });
+    await Promise.all(
+      tabs.map(async ({ tracker }, tab) => {
+        for (let n = 0; n < 20; n++)
+          await tracker.transaction(async (t) => {
+            await t.insert("todos", `${tab}-${n}`, { title: "a" });
+            await t.update("todos", `${tab}-${n}`, { title: `b${n}` });
+          });
+      }),
+    );
+    await until(() => rows === 60);
+    const stamps = await tabs[1].db.query<{ h: string }>("SELECT printf('%016x', hlc) AS h FROM lakesync_outbox");
+    expect(new Set(stamps.map((s) => s.h)).size).toBe(120);
+    for (const { db } of [...tabs].reverse()) await db.close();
+  });
+
+  test("[C3] [C2] the leader is killed again and again while all write: nothing that was committed is lost", async () => {
+    const name = fresh();
+    const tabs: Awaited<ReturnType<typeof openTab>>[] = [];
+    for (let tab = 0; tab < 5; tab++) tabs.push(await openTab(name, backend));
+    const killed = new Set<number>();
+    const committed = new Set<string>();
+    let stop = false;
+    const writers = tabs.map(async ({ tracker }, tab) => {
+      for (let n = 0; !stop; n++) {
+        const id = `${tab}-${n}`;
+        await tracker.insert("todos", id, { title: id }).then(
+          () => committed.add(id),
+          () => undefined,
+        );
+      }
+    });
+    for (let kills = 0; kills < 3; kills++) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const leading = tabs.findIndex((t, at) => t.db.leads && !killed.has(at));
+      const before = committed.size;
+      (tabs[leading] as (typeof tabs)[number]).kill();
+      const started = performance.now();
+      await until(
+        () => tabs.some((t, at) => at !== leading && t.db.leads && !killed.has(at)) && committed.size > before + 5,
+      );
+      killed.add(leading);
+      console.info(`${backend}: taken over and writing ${Math.round(performance.now() - started)} ms after the kill`);
+    }
+    stop = true;
+    const last = tabs.find((t, at) => t.db.leads && !killed.has(at)) as (typeof tabs)[number];
+    await Promise.race([Promise.all(writers), new Promise((resolve) => setTimeout(resolve, 500))]);
+    const ids = new Set((await last.db.query<{ id: string }>("SELECT id FROM todos")).map((r) => r.id));
+    for (const id of committed) expect(ids.has(id), id).toBe(true);
+    const [entries] = await last.db.query<{ n: number }>("SELECT count(*) AS n FROM lakesync_outbox");
+    expect(entries?.n).toBe(ids.size);
+  });
+  test("[C3] one tab syncs for all, and another goes on when it is killed", async () => {
+    const name = fresh();
+    const pushed: string[] = [];
+    let at = 0;
+    const gateway: LocalGateway = {
+      push: ({ batches }) => {
+        pushed.push(...batches.flatMap((b) => b.rowIds));
+        return { rejected: [], serverHlc: "0000000000000000" as never, cursorHint: "" };
+      },
+      pull: () => ({
+        batches: [],
+        cursor: String(++at),
+        hasMore: false,
+        resync: false,
+        serverHlc: "0000000000000000" as never,
+      }),
+    };
+    const tabs = [await openTab(name, backend), await openTab(name, backend)] as const;
+    const syncs = tabs.map(({ db }) => new SyncCoordinator(db, new LocalTransport(gateway)));
+    for (const sync of syncs) sync.startAutoSync();
+    await tabs[1].tracker.insert("todos", "1", { title: "a" });
+    await until(() => pushed.includes("1"));
+    expect((await syncs[1]?.status())?.state).toBe("stopped");
+    syncs[0]?.stopAutoSync(); // its page is gone with its worker
+    tabs[0].kill();
+    await until(() => tabs[1].db.leads);
+    await tabs[1].tracker.insert("todos", "2", { title: "b" });
+    await until(() => pushed.includes("2"));
+    expect(pushed).toEqual(["1", "2"]);
+    syncs[1]?.stopAutoSync();
+    await tabs[1].db.close();
+  });
+});

@@ -1,0 +1,123 @@
+/** A synced table with the types of its columns: rows in and out as an app has them (Date, boolean, parsed JSON, bytes). */
+import { type ColumnType, LakeSyncError, scalarToNative } from "../../schemas/index.ts";
+import type { SqlValue } from "../db/driver.ts";
+import type { LocalDB } from "../db/local-db.ts";
+import { type DeviceTable, quote } from "../db/schema.ts";
+import { fromStored, parseInput, toStored } from "../db/values.ts";
+import type { LiveOptions } from "../live/live.ts";
+import { randomName } from "../platform.ts";
+import type { SyncTracker } from "../sync/tracker.ts";
+import type { Columns, InsertOf, RowOf, UpdateOf } from "./columns.ts";
+
+export interface FindOptions<C extends Columns> {
+  /** A column, or a column and a direction. */
+  readonly orderBy?: keyof RowOf<C> | readonly [column: keyof RowOf<C>, direction: "asc" | "desc"];
+  readonly limit?: number;
+  readonly offset?: number;
+}
+
+/** Rows with these very values; null asks for NULL. */
+export type Where<C extends Columns> = Partial<RowOf<C>>;
+
+export class Table<C extends Columns> {
+  readonly name: string;
+  readonly #db: LocalDB;
+  readonly #tracker: SyncTracker;
+
+  constructor(name: string, db: LocalDB, tracker: SyncTracker) {
+    this.name = name;
+    this.#db = db;
+    this.#tracker = tracker;
+  }
+
+  /** Inserts a row, under a random id unless it names one. @returns the row's id */
+  async insert(row: InsertOf<C>): Promise<string> {
+    const [id, values] = this.#split(row);
+    await this.#tracker.insert(this.name, id, values);
+    return id;
+  }
+
+  /** Inserts many rows in one transaction. @returns their ids, in order */
+  async insertMany(rows: readonly InsertOf<C>[]): Promise<string[]> {
+    const pairs = rows.map((row) => this.#split(row));
+    await this.#tracker.insertMany(this.name, pairs);
+    return pairs.map(([id]) => id);
+  }
+
+  /** Sets some columns of a row. @returns whether there is such a row */
+  update(id: string, values: UpdateOf<C>): Promise<boolean> {
+    return this.#tracker.update(this.name, id, values);
+  }
+
+  /** @returns whether there was such a row */
+  delete(id: string): Promise<boolean> {
+    return this.#tracker.delete(this.name, id);
+  }
+
+  async get(id: string): Promise<RowOf<C> | undefined> {
+    const { sql, params } = this.#select({ [this.#table.key]: id } as Where<C>, {});
+    return (await this.#db.query(sql, params)).map(this.#native)[0];
+  }
+
+  async find(where: Where<C> = {}, options: FindOptions<C> = {}): Promise<RowOf<C>[]> {
+    const { sql, params } = this.#select(where, options);
+    return (await this.#db.query(sql, params)).map(this.#native);
+  }
+
+  /** Gives the rows now, and again after each commit that touches the table (C5). @returns a function that ends it */
+  live(where: Where<C>, onRows: (rows: RowOf<C>[]) => void, options: FindOptions<C> & LiveOptions = {}): () => void {
+    const { sql, params } = this.#select(where, options);
+    return this.#db.live(sql, params, (rows) => onRows(rows.map(this.#native)), options);
+  }
+
+  get #table(): DeviceTable {
+    const table = this.#db.tables.get(this.name);
+    if (table) return table;
+    throw new LakeSyncError("UnknownTable", `The schema has no table ${JSON.stringify(this.name)}.`);
+  }
+
+  #split(row: Readonly<Record<string, unknown>>): [id: string, values: Record<string, unknown>] {
+    const { key } = this.#table;
+    const { [key]: id, ...values } = row;
+    return [id === undefined ? randomName(this.#db.platform.random) : (id as string), values];
+  }
+
+  #select(where: Where<C>, { orderBy, limit, offset }: FindOptions<C>): { sql: string; params: SqlValue[] } {
+    const params: SqlValue[] = [];
+    const conditions = Object.entries(where).map(([name, value]) => {
+      params.push(this.#bind(name, value));
+      return `${quote(name)} IS ?`;
+    });
+    let sql = `SELECT * FROM ${quote(this.name)}`;
+    if (conditions.length > 0) sql += ` WHERE ${conditions.join(" AND ")}`;
+    if (orderBy !== undefined) {
+      const [column, direction] = typeof orderBy === "object" ? orderBy : [orderBy, "asc"];
+      sql += ` ORDER BY ${quote(String(column))} ${direction === "desc" ? "DESC" : "ASC"}`;
+    }
+    if (limit !== undefined || offset !== undefined) {
+      sql += " LIMIT ? OFFSET ?";
+      params.push(limit ?? -1, offset ?? 0);
+    }
+    return { sql, params };
+  }
+
+  #bind(name: string, value: unknown): SqlValue {
+    const table = this.#table;
+    if (name === table.key) return value as string;
+    const column = table.columns.find((c) => c.name === name);
+    if (!column) throw new LakeSyncError("UnknownColumn", `Table ${this.name} has no column ${JSON.stringify(name)}.`);
+    const scalar = parseInput(column.type, value ?? null);
+    if (scalar.ok) return toStored(column.type, scalar.value);
+    throw new LakeSyncError(scalar.error.code, scalar.error.message);
+  }
+
+  readonly #native = (row: Record<string, SqlValue>): RowOf<C> => {
+    const { key, columns } = this.#table;
+    const native: Record<string, unknown> = { [key]: row[key] };
+    for (const { name, type } of columns) {
+      const scalar = fromStored(type, row[name] ?? null);
+      native[name] = type === "any" ? scalar : scalarToNative(type as ColumnType, scalar);
+    }
+    return native as RowOf<C>;
+  };
+}
