@@ -192,7 +192,9 @@ export class Tenant extends DurableObject<Env> {
       const parts = to.map((): PackedRow[] => []);
       for (const row of rows) parts[rowHash(row.id) % to.length]?.push(row);
       for (const [at, part] of parts.entries())
-        await this.#ask(this.#shard(gatewayId, to[at] as string).importRows(table, part, head, after === "" ? clocks : []));
+        await this.#ask(
+          this.#shard(gatewayId, to[at] as string).importRows(table, part, head, after === "" ? clocks : []),
+        );
       const last = rows.at(-1);
       if (!last) return;
       after = last.id;

@@ -2,4 +2,5 @@
 const none = (): never => {
   throw new Error("A simulation runs no suites.");
 };
+
 export { none as describe, none as expect, none as test };

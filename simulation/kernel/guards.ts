@@ -40,7 +40,8 @@ const compression = (codecs: Readonly<Record<string, (bytes: Uint8Array) => Uint
       const chunks: Uint8Array[] = [];
       super({
         transform: (chunk) => void chunks.push(chunk),
-        flush: (out) => out.enqueue(new Uint8Array((codecs[format] as (b: Uint8Array) => Uint8Array)(Buffer.concat(chunks)))),
+        flush: (out) =>
+          out.enqueue(new Uint8Array((codecs[format] as (b: Uint8Array) => Uint8Array)(Buffer.concat(chunks)))),
       });
     }
   };
