@@ -86,7 +86,7 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     name: "move-out-not-sent",
     what: "a row that leaves a bucket stays on the device",
     edits: [
-      { file: PULL, find: '    if (isAlive(state)) builder.add("R",', replace: '    if (isAlive(state)) void ("R",' },
+      { file: PULL, find: 'if (isAlive(state) || state.deleted === "") builder.add("R",', replace: 'if (isAlive(state) || state.deleted === "") void ("R",' },
     ],
   },
   {
