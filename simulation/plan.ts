@@ -87,6 +87,8 @@ const STORMS: readonly (readonly [WeatherKind, number])[] = [
 class Drawing {
   readonly #random: Random;
   readonly #devices: readonly DeviceSpec[];
+  /** Devices that were copied, in the order of their copies. */
+  readonly #copies: number[] = [];
   #texts = 0;
   #fresh = 0;
   #columns = 0;
@@ -127,7 +129,7 @@ class Drawing {
   }
 
   #edit(at: number): Action {
-    const device = this.#random.int(0, this.#devices.length - 1);
+    const device = this.#random.int(0, this.#devices.length + this.#copies.length - 1);
     const ops = Array.from({ length: this.#random.chance(0.25) ? this.#random.int(2, 4) : 1 }, () => this.#op(device));
     return { at, kind: "edit", device, ops };
   }
@@ -137,12 +139,18 @@ class Drawing {
     const action = this.#action(at);
     if (action.kind === "leap") return this.#away(action);
     if (action.kind !== "edit" || !this.#random.chance(0.1)) return [action];
-    const device = (action.device + 1) % this.#devices.length;
+    const copy = this.#copies.indexOf(action.device);
+    const device = copy < 0 ? (action.device + 1) % this.#devices.length : this.#devices.length + copy;
     const again = (values: Op["values"]) =>
       Object.fromEntries(
         Object.entries(values).map(([name, value]) => [name, /^v\d/.test(String(value)) ? this.#text() : value]),
       );
     return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
+  }
+
+  #copy(at: number, device: number): Action {
+    this.#copies.push(device);
+    return { at, kind: "copy", device };
   }
 
   /** A device is cut off, the others go on, long time passes, more happens, and only then it comes back. */
@@ -171,7 +179,7 @@ class Drawing {
       [1.5, () => ({ at, kind: "clock", device, ms: random.pick([-3_600_000, -5000, 3000, 90_000, 3_600_000]) })],
       [0.5, () => ({ at, kind: "gatewayClock", ms: random.pick([-2000, -400, 2000, 30_000]) })],
       [1, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
-      [0.7, () => ({ at, kind: "copy", device })],
+      [0.7, () => this.#copy(at, device)],
       [0.7, () => ({ at, kind: "wake", device })],
       [1.5, () => ({ at, kind: "flush" })],
     ];
