@@ -73,7 +73,7 @@ export async function perform(world: World, action: Action): Promise<void> {
 }
 
 function disturb({ gateway }: World, how: "crash" | "evict", what: string): void {
-  if (what === "workers") return gateway.crashWorkers();
+  if (what === "workers") gateway.crashWorkers();
   for (const host of gateway.hosts) if (host.name.startsWith(`${what}:`)) host[how]();
 }
 

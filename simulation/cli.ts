@@ -16,6 +16,7 @@ export async function main(args: readonly string[]): Promise<number> {
       seed: { type: "string" },
       trace: { type: "boolean", default: false },
       bug: { type: "string" },
+      stats: { type: "boolean" },
     },
   });
   initParquetInNode();
@@ -25,8 +26,11 @@ export async function main(args: readonly string[]): Promise<number> {
   let failed = 0;
   const began = Date.now();
   for (let seed = from; seed < from + seeds; seed++) {
+    const t0 = Date.now();
     const verdict = await runPlan(planOf(seed));
     if (values.trace) for (const line of verdict.trace) console.log(line);
+    if (values.stats)
+      console.log(`${seed} ${Date.now() - t0}ms settled ${verdict.settledMs} lines ${verdict.trace.length}`);
     if (verdict.failure === undefined) passed++;
     else {
       failed++;

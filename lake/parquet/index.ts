@@ -4,4 +4,4 @@ export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange, textOf
 export * from "./types.ts";
 export { compareBytes } from "./vectors.ts";
 export { type ParquetFile, type ParquetTable, writeParquet } from "./write.ts";
-export { useZstd, type ZstdDecompress } from "./zstd.ts";
+export { initZstd, type ZstdDecompress } from "./zstd.ts";

@@ -97,7 +97,10 @@ export class Gateway {
 
   /** A request as it arrives at some isolate. Fails when the isolate dies. */
   fetch(request: Request): Promise<Response> {
-    const { process, env } = this.#network.random.pick(this.#isolates);
+    const at = this.#network.random.int(0, ISOLATES - 1);
+    let isolate = this.#isolates[at] as Isolate;
+    if (!isolate.process.alive) isolate = this.#isolates[at] = this.#isolate();
+    const { process, env } = isolate;
     return new Promise((resolve, reject) => {
       process.onDeath(() => reject(new Error("The isolate was reset.")));
       const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };

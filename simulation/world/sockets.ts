@@ -149,7 +149,10 @@ export class DeviceSocket {
   }
 
   opened(end: End): void {
-    if (this.#over || !this.#process.alive) return end.close();
+    if (this.#over || !this.#process.alive) {
+      end.close();
+      return;
+    }
     this.#end = end;
     end.receive = (data) => this.#emit("message", { data });
     end.closed = (code) => this.failed(code);
