@@ -132,7 +132,19 @@ class Drawing {
     return { at, kind: "edit", device, ops };
   }
 
-  action(at: number): Action {
+  /** At times two devices do the same to the same row at the same moment. */
+  actions(at: number): Action[] {
+    const action = this.#action(at);
+    if (action.kind !== "edit" || !this.#random.chance(0.1)) return [action];
+    const device = (action.device + 1) % this.#devices.length;
+    const again = (values: Op["values"]) =>
+      Object.fromEntries(
+        Object.entries(values).map(([name, value]) => [name, /^v\d/.test(String(value)) ? this.#text() : value]),
+      );
+    return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
+  }
+
+  #action(at: number): Action {
     const random = this.#random;
     if (random.chance(0.66)) return this.#edit(at);
     const device = random.int(0, this.#devices.length - 1);
@@ -192,7 +204,7 @@ export function planOf(seed: number): Plan {
     tokenMs: random.int(70_000, 200_000),
     flushAgeMs: random.int(2_000, 30_000),
     weather,
-    actions: times.map((at) => drawing.action(at)),
+    actions: times.flatMap((at) => drawing.actions(at)),
     endMs,
   };
 }

@@ -12,6 +12,7 @@
  */
 import {
   type Claims,
+  type ClientId,
   type DeltaBatch,
   DeltaBatchBuilder,
   err,
@@ -73,6 +74,9 @@ export interface PullContext {
   tableNumber(name: string): number;
   tableName(t: number): string;
 }
+
+/** An `R` is nobody's edit, but a batch names a client for each entry. */
+const NOBODY = "gateway" as ClientId;
 
 const expired = () =>
   new LakeSyncError(
@@ -246,7 +250,8 @@ class Page {
     const held = exact ? seen.slice(0, 1) : seen;
     if (!here.own && !held.some((image) => access.sees((c) => image[c]))) return;
     const builder = this.#builder(name);
-    if (isAlive(state)) builder.add("R", row.id, HLC_ZERO, stampClient(state.inserted), {});
+    // Of a row that never was, of which somebody wrote cells, there is no delete to tell of.
+    if (isAlive(state) || state.deleted === "") builder.add("R", row.id, HLC_ZERO, NOBODY, {});
     else builder.add("D", row.id, stampHlc(state.deleted), stampClient(state.deleted), {});
     this.#count(row.id.length + 40);
   }
