@@ -60,7 +60,7 @@ test("[L3] metrics of a stitched file are those of its parts together", () => {
   const joined = all.slice(1).reduce((a, b) => ({ ...joinMetrics(a, b), splitOffsets: [] }), all[0] as (typeof all)[0]);
   const whole = FIELDS.map((field, at) => ({
     ...field,
-    values: [0, 1, 2].flatMap((part) => [...(columnsOf(part, 50)[at]?.values as Scalar[])]),
+    values: [0, 1, 2].flatMap((part) => (columnsOf(part, 50)[at] as ParquetColumn).values as Scalar[]),
   }));
   const { columns } = writeParquet({ columns: whole, rows: 150 }).metrics;
   const withoutBytes = (of: typeof columns) => of.map(({ bytes: _, ...rest }) => rest);
@@ -80,7 +80,13 @@ test("a Thrift tree of every type survives the way there and back", () => {
     [42, { type: 7, value: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]) }],
     [43, { type: 8, value: new Uint8Array(300) }],
     [44, list(1, [true, false])],
-    [45, list(5, Array.from({ length: 40 }, (_, at) => BigInt(at - 20)))],
+    [
+      45,
+      list(
+        5,
+        Array.from({ length: 40 }, (_, at) => BigInt(at - 20)),
+      ),
+    ],
     [46, list(12, [new Map([[7, { type: 8, value: new Uint8Array(0) }]]), new Map()])],
   ]);
   expect(decodeThrift(encodeThrift(tree as never))).toEqual(tree);

@@ -65,9 +65,10 @@ export class ParquetStitcher {
   /** @returns the end of the file; at least one part must have been added */
   finish(): Uint8Array {
     const footer = this.#footer;
-    invariant(footer, "a Parquet file has at least one part");
-    const list: ThriftList = { type: (footer.get(FILE.rowGroups)?.value as ThriftList).type, items: this.#groups };
-    footer.set(FILE.rowGroups, { type: (footer.get(FILE.rowGroups) as ThriftField).type, value: list });
+    const groups = footer?.get(FILE.rowGroups);
+    invariant(footer && groups, "a Parquet file has at least one part");
+    const list: ThriftList = { type: (groups.value as ThriftList).type, items: this.#groups };
+    footer.set(FILE.rowGroups, { type: groups.type, value: list });
     footer.set(FILE.numRows, { type: I64, value: this.#rows });
     const body = encodeThrift(footer);
     const bytes = new Uint8Array(body.length + 4 + MAGIC.length);
