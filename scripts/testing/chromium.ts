@@ -6,7 +6,7 @@
  * Unpacked once per version. The directory appears by a rename, so two runs at once never see half a browser.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import chromium from "@sparticuz/chromium";
 
@@ -37,7 +37,15 @@ function definedEnv(): Record<string, string> {
 
 /** Unpacks the browser unless it is there. */
 export function unpackChromium(): void {
-  if (existsSync(home)) return;
+  if (!existsSync(home)) unpack();
+  // The package's own configuration looks for its fonts in AWS Lambda; a page without any font has no text, and may crash.
+  const fonts = join(home, "fonts");
+  const cache = join(home, "fonts-cache");
+  const configuration = `<fontconfig><dir>${join(fonts, "fonts")}</dir><cachedir>${cache}</cachedir></fontconfig>\n`;
+  writeFileSync(join(fonts, "fonts.conf"), configuration);
+}
+
+function unpack(): void {
   mkdirSync(join(root, ".cache"), { recursive: true });
   const partial = mkdtempSync(`${home}.partial-`);
   // The package unpacks into the temporary directory, and its libraries only where it believes to be in AWS Lambda:
