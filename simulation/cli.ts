@@ -4,7 +4,8 @@
  *   npm run sim -- --plan file.json         a plan that was kept, with --trace as well
  *   npm run sim -- --bugs                   plants every bug and says which seed finds it; --bug NAME plants one
  *
- *   --twice   every seed runs twice and has to be the same        --first   stops at the first failure, as it is
+ *   --twice   every seed runs twice and has to be the same
+ *   --first   stops at the first failure        --whole   leaves failures as large as they are
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -23,6 +24,7 @@ const OPTIONS = {
   trace: { type: "boolean", default: false },
   first: { type: "boolean", default: false },
   twice: { type: "boolean", default: false },
+  whole: { type: "boolean", default: false },
   bugs: { type: "boolean", default: false },
 } as const;
 
@@ -40,8 +42,8 @@ export async function main(args: readonly string[]): Promise<number> {
     tally[verdict.failure === undefined ? "passed" : "failed"]++;
     if (verdict.failure !== undefined) {
       console.log(`seed ${plan.seed}: ${verdict.failure}`);
+      if (!values.trace && !values.whole) await tellSmallest(plan, verdict);
       if (values.first) break;
-      if (!values.trace) await tellSmallest(plan, verdict);
     }
     if ((tally.passed + tally.failed) % PROGRESS === 0) console.log(`${plan.seed}: ${tally.failed} failed so far`);
   }

@@ -132,9 +132,10 @@ class Drawing {
     return { at, kind: "edit", device, ops };
   }
 
-  /** At times two devices do the same to the same row at the same moment. */
+  /** At times two devices do the same to the same row at the same moment, or one is away while everybody else sleeps. */
   actions(at: number): Action[] {
     const action = this.#action(at);
+    if (action.kind === "leap") return this.#away(action);
     if (action.kind !== "edit" || !this.#random.chance(0.1)) return [action];
     const device = (action.device + 1) % this.#devices.length;
     const again = (values: Op["values"]) =>
@@ -142,6 +143,15 @@ class Drawing {
         Object.entries(values).map(([name, value]) => [name, /^v\d/.test(String(value)) ? this.#text() : value]),
       );
     return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
+  }
+
+  /** A device is cut off, the others go on, long time passes, more happens, and only then it comes back. */
+  #away(leap: Action): Action[] {
+    const { at } = leap;
+    const device = this.#random.int(0, this.#devices.length - 1);
+    const edits = [1000, 1500, 9000, 9500].map((after) => this.#edit(at + after));
+    const others = edits.filter((edit) => edit.kind === "edit" && edit.device !== device);
+    return [{ at, kind: "cut", device, ms: 15_000 }, ...others, { ...leap, at: at + 8000 }];
   }
 
   #action(at: number): Action {
@@ -160,7 +170,7 @@ class Drawing {
       [1, () => ({ at, kind: "column", table: random.pick(TABLES), column: `extra${++this.#columns}` })],
       [1.5, () => ({ at, kind: "clock", device, ms: random.pick([-3_600_000, -5000, 3000, 90_000, 3_600_000]) })],
       [0.5, () => ({ at, kind: "gatewayClock", ms: random.pick([-2000, -400, 2000, 30_000]) })],
-      [0.5, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
+      [1, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
       [0.7, () => ({ at, kind: "copy", device })],
       [0.7, () => ({ at, kind: "wake", device })],
       [1.5, () => ({ at, kind: "flush" })],

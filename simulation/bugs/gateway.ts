@@ -86,7 +86,11 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     name: "move-out-not-sent",
     what: "a row that leaves a bucket stays on the device",
     edits: [
-      { file: PULL, find: 'if (isAlive(state) || state.deleted === "") builder.add("R",', replace: 'if (isAlive(state) || state.deleted === "") void ("R",' },
+      {
+        file: PULL,
+        find: 'if (isAlive(state) || state.deleted === "") builder.add("R",',
+        replace: 'if (isAlive(state) || state.deleted === "") void ("R",',
+      },
     ],
   },
   {
@@ -98,6 +102,11 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     name: "own-row-not-taken-back",
     what: "a device keeps a row that it wrote and may not see",
     edits: [{ file: PULL, find: "const own = list.client === this.#input.clientId;", replace: "const own = false;" }],
+  },
+  {
+    name: "end-of-what-never-was",
+    what: "a device that wrote to a row that never was is told of its delete, which there was not",
+    edits: [{ file: PULL, find: 'if (isAlive(state) || state.deleted === "")', replace: "if (isAlive(state))" }],
   },
   {
     name: "unfiltered-scan",

@@ -19,7 +19,7 @@ export async function runBugs(seeds: string, only: string | undefined): Promise<
 }
 
 async function firstFailure(bug: string, seeds: string): Promise<string | undefined> {
-  const child = spawn(process.execPath, [MAIN, "--bug", bug, "--seeds", seeds, "--first"], {
+  const child = spawn(process.execPath, [MAIN, "--bug", bug, "--seeds", seeds, "--first", "--whole"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let output = "";
