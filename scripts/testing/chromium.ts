@@ -14,6 +14,12 @@ const root = join(import.meta.dirname, "../..");
 const { version } = JSON.parse(readFileSync(join(root, "node_modules/@sparticuz/chromium/package.json"), "utf8"));
 const home = join(root, ".cache", `chromium-${version}`);
 
+/**
+ * One process for everything is a concession to AWS Lambda; here a crashing worker must not take the browser along. A GPU
+ * that is emulated on the processor paints ten times slower than no GPU.
+ */
+const UNWANTED = /^--(single-process|in-process-gpu|ignore-gpu-blocklist|enable-unsafe-swiftshader|use-gl=|use-angle=)/;
+
 interface LaunchOptions {
   executablePath: string;
   args: string[];
@@ -24,8 +30,7 @@ interface LaunchOptions {
 export function chromiumLaunchOptions(): LaunchOptions {
   return {
     executablePath: join(home, "chromium"),
-    // One process for everything is a concession to AWS Lambda; here a crashing worker must not take the browser along.
-    args: chromium.args.filter((flag) => flag !== "--single-process"),
+    args: [...chromium.args.filter((flag) => !UNWANTED.test(flag)), "--disable-gpu"],
     // The package carries NSS as well; the loader looks there first, which a bare machine without NSS needs.
     env: { ...definedEnv(), LD_LIBRARY_PATH: join(home, "al2023", "lib"), FONTCONFIG_PATH: join(home, "fonts") },
   };
