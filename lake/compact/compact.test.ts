@@ -2,19 +2,13 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { TableMetadata } from "../../core/index.ts";
 import { unwrap } from "../../schemas/index.ts";
 import {
-  commitSnapshot,
   currentSnapshot,
-  type DataFile,
   flushToIceberg,
   identOf,
   type LakeDeps,
   liveEntries,
-  newSnapshotId,
-  stageManifest,
   type TableKind,
   watermarkOf,
-  writeEqualityDeletes,
-  writePositionDeletes,
 } from "../iceberg/index.ts";
 import { initParquetInNode } from "../node.ts";
 import { readTable, tableSchema, testLake } from "../testing/lake.ts";
@@ -28,7 +22,6 @@ const TODOS = tableSchema([
   { id: 2, name: "votes", type: "integer", nullable: true },
 ]);
 const MAIN = identOf({}, "todos", "main");
-const CHANGES = identOf({}, "todos", "changes");
 /** So small that a few rows make a class of files. */
 const SMALL: CompactOptions = { targetRows: 40, minInputs: 3, groupRows: 7, deleteFilesMax: 1 };
 
