@@ -7,11 +7,14 @@ import { reuseRows } from "./reuse.ts";
 import { type Start, shared } from "./shared.ts";
 
 export interface SyncOverview extends SyncStatus {
+  /** Until the coordinator has been asked for the first time; the rest says nothing yet. */
+  readonly loading: boolean;
   /** What the gateway refused and the app has not dismissed (`client.sync.dismiss`), oldest first (C6). */
   readonly rejections: readonly RejectedEdit[];
 }
 
 const UNKNOWN: SyncOverview = {
+  loading: true,
   state: "stopped",
   pending: 0,
   live: false,
@@ -42,7 +45,7 @@ const following =
           dirty = false;
           const status = await sync.status();
           const rejections = await sync.rejections();
-          if (!ended) set((held) => merged(held, { ...status, rejections }));
+          if (!ended) set((held) => merged(held, { ...status, rejections, loading: false }));
         }
       } catch {
         // The database is closed; the components that asked are about to go.

@@ -115,8 +115,7 @@ export class TestGateway {
   #remember(delta: Delta): void {
     const rows = this.#merged.get(delta.table) ?? new Map<string, RowState>();
     this.#merged.set(delta.table, rows);
-    const row = merge(rows.get(delta.rowId), delta);
-    rows.set(delta.rowId, row);
+    rows.set(delta.rowId, merge(rows.get(delta.rowId), delta));
   }
 
   /** Every accepted edit of a row, merged naively: what the engine's answers are judged by. */

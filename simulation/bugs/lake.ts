@@ -28,7 +28,7 @@ export const LAKE_BUGS: readonly Bug[] = [
       {
         file: "lake/iceberg/watermark.ts",
         find: "  return Math.max(Number(metadata.properties?.[key] ?? 0), Number(carried(metadata)[key] ?? 0));",
-        replace: "  return Number(metadata.properties?.[`not ${key}`] ?? 0);",
+        replace: "  return Number(metadata.properties?.[key.toUpperCase()] ?? 0);",
       },
     ],
   },

@@ -11,7 +11,7 @@ import type { Network } from "./network.ts";
 import { type DurableClass, DurableHost } from "./objects.ts";
 
 export const GATEWAY = "demo";
-export const LAKE_LOCATION = "s3://lakesync-lake";
+const LAKE_LOCATION = "s3://lakesync-lake";
 const ISOLATES = 2;
 const QUEUE_MS = 3000;
 /** What a consumer that died or failed left undone comes again, if the queue still knows it. */

@@ -78,7 +78,7 @@ export class End {
 }
 
 /** A fresh connection. */
-export function socketPair(network: Network): [client: End, server: End] {
+function socketPair(network: Network): [client: End, server: End] {
   const ends: [End, End] = [new End(network), new End(network)];
   ends[0].peer = ends[1];
   ends[1].peer = ends[0];
