@@ -21,12 +21,12 @@ import { type TestLake, testLake } from "./lake.ts";
 import type { Weather } from "./memory-catalogue.ts";
 import { ShardModel } from "./shard-model.ts";
 
-export class Killed extends Error {}
+class Killed extends Error {}
 
 export const GRACE_MS = 10_000;
-export const SNAPSHOT_MS = 5_000;
+const SNAPSHOT_MS = 5_000;
 /** Longer than anything here takes. */
-export const ORPHAN_MS = 20_000;
+const ORPHAN_MS = 20_000;
 
 export type Job = "compact" | "expire" | "orphans" | "manifests";
 
