@@ -7,9 +7,8 @@ import { join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { chromiumLaunchOptions, unpackChromium } from "../../scripts/testing/chromium.ts";
 import { GatewayServer } from "../../server/index.ts";
-import { prepareApp, setUpTodo } from "./setup.ts";
+import { GATEWAY_ID, prepareApp, setUpTodo } from "./setup.ts";
 
-const GATEWAY_ID = "demo";
 const SHOTS = join(import.meta.dirname, "../../test-results/todo");
 
 export class Stage {
@@ -47,7 +46,7 @@ export class Stage {
     const server = serve(0);
     await prepareApp(server, assets);
     await server.start();
-    await setUpTodo(server, GATEWAY_ID);
+    await setUpTodo(server);
     unpackChromium();
     mkdirSync(SHOTS, { recursive: true });
     return new Stage(await chromium.launch(chromiumLaunchOptions()), scratch, serve, server);

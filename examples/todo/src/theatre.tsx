@@ -3,7 +3,7 @@ import type { LakeSyncError } from "lakesync/client";
 import { LakeSyncProvider, useQuery, useSyncStatus } from "lakesync/react";
 import { useEffect, useRef, useState } from "react";
 import { ACTS, type Act, type Devices } from "./conflict.ts";
-import { Check } from "./icons.tsx";
+import { Check, Cross } from "./icons.tsx";
 import { useApp } from "./schema.ts";
 import { nameOf, USERS, type User } from "./session.ts";
 import { SyncBadge } from "./sync-badge.tsx";
@@ -51,8 +51,8 @@ function Play({ act, devices, onAct, onClose }: PlayProps) {
     <>
       <div className="bar">
         <h2 id="theatre-title">{act === "columns" ? "Two edits of one task" : "Two edits of one cell"}</h2>
-        <button type="button" className="plain" aria-label="Close" onClick={onClose}>
-          ×
+        <button type="button" className="plain close" aria-label="Close" onClick={onClose}>
+          <Cross />
         </button>
       </div>
       <div className="stages">

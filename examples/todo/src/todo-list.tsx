@@ -2,7 +2,7 @@
 import { useMutation, useQuery } from "lakesync/react";
 import { useCallback, useRef, useState } from "react";
 import { Editable } from "./editable.tsx";
-import { Lake, Plus } from "./icons.tsx";
+import { Cross, Lake, Plus } from "./icons.tsx";
 import { byRank, rankAfterMove, rankAtEnd } from "./reorder.ts";
 import { type List, type Todo, useApp } from "./schema.ts";
 import type { User } from "./session.ts";
@@ -133,8 +133,8 @@ export function TodoList({ user, list }: Props) {
           <button type="button" onClick={() => void restore.mutate()}>
             Undo
           </button>
-          <button type="button" className="plain" aria-label="Close" onClick={() => setDeleted([])}>
-            ×
+          <button type="button" className="plain close" aria-label="Close" onClick={() => setDeleted([])}>
+            <Cross />
           </button>
         </p>
       )}
