@@ -113,3 +113,26 @@ test("a todo that was deleted by mistake comes back", async () => {
   expect(rows.filter(({ title }) => title === "Sharpen the saw")).toMatchObject([{ done: false, list: "garage" }]);
   await bob.context().close();
 });
+
+test("[C3] a second tab shows the same, writes, knows how sync is doing, and goes on when the first is closed", async () => {
+  const first = await stage.open("/?user=alice");
+  await says(first, "Synced");
+  const second = await first.context().newPage();
+  await second.goto(first.url());
+  for (const page of [first, second]) await page.getByRole("button", { name: /Ideas/ }).click();
+  await says(second, "Synced");
+  expect(await second.getByRole("switch").count()).toBe(0);
+  await add(second, "From the second tab");
+  await todo(first, "From the second tab").waitFor();
+  await says(second, "Synced");
+  await offline(first);
+  await says(second, "Offline");
+  await add(second, "While the first is offline");
+  await says(second, "Offline, 1 waiting");
+  await first.close();
+  await second.getByRole("switch").waitFor();
+  await says(second, "Synced");
+  const titles = [...(await stage.rows("alice", "todos")).values()].map(({ title }) => title);
+  expect(titles).toEqual(expect.arrayContaining(["From the second tab", "While the first is offline"]));
+  await second.context().close();
+});

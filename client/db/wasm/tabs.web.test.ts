@@ -120,7 +120,8 @@ describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
     for (const sync of syncs) sync.startAutoSync();
     await tabs[1].tracker.insert("todos", "1", { title: "a" });
     await until(() => pushed.includes("1"));
-    expect((await syncs[1]?.status())?.state).toBe("stopped");
+    expect(tabs[1].db.leads).toBe(false);
+    await until(async () => (await syncs[1]?.status())?.state === "idle"); // as the tab that leads says
     syncs[0]?.stopAutoSync(); // its page is gone with its worker
     tabs[0].kill();
     await until(() => tabs[1].db.leads);
