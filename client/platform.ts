@@ -42,6 +42,8 @@ export interface Platform {
   /** Opens the SQLite that this platform has; see `Backend`. */
   readonly openDriver: (options: DriverOptions) => Promise<Driver>;
   readonly tabs?: Tabs;
+  /** Calls `run` when the network may be back; absent where nobody says so. @returns a function that ends it */
+  readonly onOnline?: (run: () => void) => () => void;
 }
 
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
@@ -65,6 +67,7 @@ export function defaultPlatform(): Platform {
       return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
     },
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
+    ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),
   };
 }
 
@@ -77,6 +80,15 @@ function browserTabs(locks: NonNullable<typeof browser.navigator.locks>): Tabs {
       return { post: (message) => channel.postMessage(message), leave: () => channel.close() };
     },
   };
+}
+
+function onOnline(run: () => void): () => void {
+  const page = globalThis as unknown as Record<
+    "addEventListener" | "removeEventListener",
+    (type: string, run: () => void) => void
+  >;
+  page.addEventListener("online", run);
+  return () => page.removeEventListener("online", run);
 }
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";

@@ -95,7 +95,7 @@ export const COMPACT_DEPTH_MAX = 4;
 export const COMPACT_JOB_ROWS = 1_500_000;
 export const COMPACT_JOB_BYTES = 256 * MiB;
 /** Row groups that a merge holds at once, decoded, beside one that it writes. Bytes, by a rough guess. */
-export const COMPACT_OPEN_BYTES = 32 * MiB;
+export const COMPACT_OPEN_BYTES = 52 * MiB;
 /** A row group that compaction writes; the next merge holds several such. Bytes before compression. */
 export const COMPACT_GROUP_BYTES = 4 * MiB;
 /** Position delete files are merged past this number; every reader reads all of them. */

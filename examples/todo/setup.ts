@@ -1,45 +1,59 @@
-/** What the app needs of a gateway: its files and a token for each user beside them, tables and rules, something to look at. */
+/**
+ * What the app needs of a gateway: tables and rules (gateway.json), something to look at (seeds.ts), and a token for each
+ * user. For a gateway that runs already, with its JWT_SECRET in the environment or in .dev.vars:
+ *
+ *   node examples/todo/setup.ts http://localhost:8787
+ */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { SignJWT } from "jose";
 import { HttpTransport, LocalDB, SyncCoordinator } from "../../client/index.ts";
-import type { GatewayServer } from "../../server/index.ts";
+import { developmentSecret } from "../../scripts/secret.ts";
 import { buildApp } from "./build.ts";
 import { SEEDS, type SeedList } from "./seeds.ts";
 
+/** The app's tenant. */
+export const GATEWAY_ID = "todo";
+
+/** A gateway, and whoever signs its tokens. */
+interface Gateway {
+  readonly url: URL;
+  token(claims: Readonly<Record<string, unknown>>, expires?: string): Promise<string>;
+}
+
+const tokenOf = (gateway: Pick<Gateway, "token">, sub: string, role = "client") =>
+  gateway.token({ gw: GATEWAY_ID, sub, role }, "30d");
+
 /**
- * Builds the app into the directory that the server is going to serve, and puts a token for each user beside it, as a
- * backend that has signed them in would hand out. Before the server starts: it looks at the directory only then.
+ * Builds the app into the directory that a gateway is going to serve, and puts a token for each user beside it, as a
+ * backend that has signed them in would hand out. Before the gateway starts: it looks at the directory only then.
  */
-export async function prepareApp(server: GatewayServer, directory: string): Promise<void> {
+export async function prepareApp(gateway: Pick<Gateway, "token">, directory: string): Promise<void> {
   await buildApp(directory);
   await mkdir(join(directory, "session"), { recursive: true });
   for (const user of Object.keys(SEEDS)) {
-    const token = await server.token({ sub: user }, "30d");
+    const token = await tokenOf(gateway, user);
     await writeFile(join(directory, "session", `${user}.json`), JSON.stringify({ token }));
   }
 }
 
-/** Tables, rules and the first rows, in a running gateway. */
-export async function setUpTodo(server: GatewayServer, gatewayId: string): Promise<void> {
+/** Tables, rules and the first rows, in a gateway that runs. */
+export async function setUpTodo(gateway: Gateway): Promise<void> {
   const { tables, rules } = JSON.parse(await readFile(join(import.meta.dirname, "gateway.json"), "utf8"));
-  const authorization = `Bearer ${await server.token({ sub: "operator", role: "admin" })}`;
-  const admin = async (method: "GET" | "PUT", path: string, body?: unknown) => {
-    const response = await fetch(new URL(`/v1/${gatewayId}/admin/${path}`, server.url), {
-      method,
+  const authorization = `Bearer ${await tokenOf(gateway, "operator", "admin")}`;
+  const put = async (path: string, body: unknown) => {
+    const response = await fetch(new URL(`/v1/${GATEWAY_ID}/admin/${path}`, gateway.url), {
+      method: "PUT",
       headers: { authorization, "content-type": "application/json" },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      body: JSON.stringify(body),
     });
-    if (response.ok) return (await response.json()) as { buckets?: object[] };
-    throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    if (!response.ok) throw new Error(`PUT ${path} answered ${response.status}: ${await response.text()}`);
   };
-  for (const [table, columns] of Object.entries(tables)) await admin("PUT", `tables/${table}`, { columns });
-  // Rules that other tables have stay.
-  const { buckets = [] } = await admin("GET", "sync-rules");
-  await admin("PUT", "sync-rules", { buckets: [...buckets, ...rules.buckets] });
-
+  for (const [table, columns] of Object.entries(tables)) await put(`tables/${table}`, { columns });
+  await put("sync-rules", rules);
   for (const [user, lists] of Object.entries(SEEDS)) {
-    const token = await server.token({ sub: user });
-    const transport = new HttpTransport({ baseUrl: server.url.origin, gatewayId, token });
+    const token = await tokenOf(gateway, user);
+    const transport = new HttpTransport({ baseUrl: gateway.url.origin, gatewayId: GATEWAY_ID, token });
     await seed(transport, tables, user, lists);
   }
 }
@@ -68,4 +82,17 @@ async function seed(
   }
   await sync.syncOnce();
   await db.close();
+}
+
+if (import.meta.main) {
+  const [address] = process.argv.slice(2);
+  const secret = process.env.JWT_SECRET ?? developmentSecret();
+  if (!address || !secret) throw new Error("usage: JWT_SECRET=... node examples/todo/setup.ts http://localhost:8787");
+  const token: Gateway["token"] = (claims, expires = "1d") =>
+    new SignJWT({ ...claims })
+      .setProtectedHeader({ alg: "HS256" })
+      .setExpirationTime(expires)
+      .sign(new TextEncoder().encode(secret));
+  await setUpTodo({ url: new URL(address), token });
+  console.log(`Set up. Tokens: npm run token -- --gw ${GATEWAY_ID} --sub alice --exp 30d`);
 }

@@ -16,7 +16,6 @@ export default defineConfig({
   worker: { format: "es" },
   build: {
     target: "es2022",
-    emptyOutDir: true,
     rolldownOptions: {
       input: { index: join(import.meta.dirname, "index.html"), sw: join(import.meta.dirname, "src/sw.ts") },
       // A service worker rules over the paths below its own, so it has to lie at the top, under a name that stays.

@@ -1,2 +1,9 @@
-/** `lakesync/compactor`: what keeps a lake healthy, for LakeSync's own tables and for others like them. */
-export { type CompactOptions, compact } from "./compact.ts";
+/**
+ * `lakesync/compactor`: what keeps a lake healthy, for LakeSync's own tables and for others like them. Each does a bounded
+ * amount of work, keeps no state, and may be killed anywhere and called again.
+ */
+export { type CompactOptions, type CompactSummary, compact } from "./compact.ts";
+export { debtOf, type LakeDebt } from "./debt.ts";
+export { type ExpireOptions, type ExpireSummary, expiredSnapshots, expireSnapshots } from "./expire.ts";
+export { type OrphanOptions, type OrphanSummary, removeOrphans } from "./orphans.ts";
+export { type RewriteManifestsOptions, type RewriteManifestsSummary, rewriteManifests } from "./rewrite-manifests.ts";

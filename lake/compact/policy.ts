@@ -1,7 +1,7 @@
 /**
  * Which files a compaction merges: a pure decision over what manifests and delete files say of them.
  *
- *   small   files below half the target, by size class: each class eight times the one below. Where a class has
+ *   small   files below half the target, in three size classes, each `minInputs` times the one below. Where a class has
  *           `minInputs` files, they are merged, and all smaller ones with them. So a row is rewritten once a class.
  *   dirty   large files of which many rows are gone, and files that equality deletes apply to: rewritten
  *   deep    large files that more than `maxDepth` others overlap at one key: merged into files side by side. So a table
@@ -69,9 +69,14 @@ const share = ({ rows, dead, bytes }: FileState<unknown>, policy: Policy): numbe
 
 const isSmall = (file: FileState<unknown>, policy: Policy): boolean => share(file, policy) < 0.5;
 
+/** Below the smallest class files are so small that to rewrite them again costs less than a request. */
+const SMALLEST_CLASS = 2;
+
 /** All small files up to the largest class that has enough of them. */
 function smallFiles<Key>(files: readonly FileState<Key>[], policy: Policy): readonly FileState<Key>[] {
-  const classOf = (file: FileState<Key>) => Math.floor(Math.log(1 / share(file, policy)) / Math.log(policy.minInputs));
+  const base = Math.log(Math.max(2, policy.minInputs));
+  const classOf = (file: FileState<Key>) =>
+    Math.min(SMALLEST_CLASS, Math.floor(Math.log(1 / share(file, policy)) / base));
   const small = files.filter((file) => isSmall(file, policy));
   const classes = Map.groupBy(small, classOf);
   const full = [...classes].filter(([, members]) => members.length >= policy.minInputs).map(([of]) => of);
@@ -79,7 +84,11 @@ function smallFiles<Key>(files: readonly FileState<Key>[], policy: Policy): read
   return small.filter((file) => classOf(file) >= largest);
 }
 
-/** The large files that hold one key, at the first key that too many hold. @param files by lower bound */
+/**
+ * The large files that hold one key, at the first key that too many hold. Files that meet in one key do not count as
+ * overlapping: shards number their edits independently, so where one file of a history ends the next may begin.
+ * @param files by lower bound
+ */
 function deepFiles<Key>(
   files: readonly FileState<Key>[],
   policy: Policy,
@@ -87,7 +96,7 @@ function deepFiles<Key>(
 ): readonly FileState<Key>[] {
   let open: FileState<Key>[] = [];
   for (const file of files.filter((each) => !isSmall(each, policy))) {
-    open = [...open.filter((each) => reaches(each, file, compare)), file];
+    open = [...open.filter((each) => overlaps(each, file, compare)), file];
     if (open.length > policy.maxDepth) return open;
   }
   return [];
@@ -130,6 +139,9 @@ function openBytes(file: FileState<unknown>, columns: number): number {
 /** Whether a file ends at or after the start of one that comes later in the order of lower bounds. */
 const reaches = <Key>(file: FileState<Key>, later: FileState<Key>, compare: Compare<Key>): boolean =>
   file.upper === undefined || later.lower === undefined || compare(file.upper, later.lower) >= 0;
+
+const overlaps = <Key>(file: FileState<Key>, later: FileState<Key>, compare: Compare<Key>): boolean =>
+  file.upper === undefined || later.lower === undefined || compare(file.upper, later.lower) > 0;
 
 function byLower<Key>(a: FileState<Key>, b: FileState<Key>, compare: Compare<Key>): number {
   if (a.lower === undefined || b.lower === undefined)

@@ -34,6 +34,7 @@ export {
   stageManifest,
   writeManifest,
 } from "./manifest.ts";
+export { ManifestMerger } from "./merge-manifests.ts";
 export { writePositionDeletes } from "./position-deletes.ts";
 export { findExactly, type KeyFields, type OldRows, type Positions } from "./positions.ts";
 export { type ScanBatch, type ScanOptions, scanSnapshot } from "./scan.ts";

@@ -3,6 +3,7 @@ import { LakeSyncProvider, useQuery } from "lakesync/react";
 import { useEffect, useState } from "react";
 import { Lists } from "./lists.tsx";
 import { Refusals, SignIn } from "./notices.tsx";
+import { byRank } from "./reorder.ts";
 import { type AppClient, useApp } from "./schema.ts";
 import { deviceOptions, nameOf, type User } from "./session.ts";
 import { OfflineSwitch, SyncBadge } from "./sync-badge.tsx";
@@ -46,7 +47,8 @@ function Screen({ user, onClient }: Omit<Props, "current">) {
     return () => onClient(user, undefined);
   }, [user, client, onClient]);
 
-  const { rows: lists, loading } = useQuery(client.lists, {}, { orderBy: "rank" });
+  const { rows, loading } = useQuery(client.lists);
+  const lists = rows.toSorted(byRank);
   const [chosen, choose] = useState<string>();
   const current = lists.find((list) => list.id === chosen) ?? lists[0];
   return (

@@ -43,11 +43,10 @@ export function Editable({ value, label, onSave }: Props) {
       />
     );
   return (
-    <button ref={button} type="button" className="editable" onClick={() => setEditing(true)}>
+    <button ref={button} type="button" className="editable" title="Edit" onClick={() => setEditing(true)}>
       <span key={generation} className={generation > 0 ? "changed" : undefined}>
         {value}
       </span>
-      <span className="visually-hidden">, edit</span>
     </button>
   );
 }

@@ -20,7 +20,7 @@ export function Lists({ user, lists, current, onChoose }: Props) {
   const open = new Map(counts.rows.map(({ list, n }) => [list, n]));
   const [adding, setAdding] = useState(false);
   return (
-    <nav className="lists" aria-label="Lists">
+    <nav className="lists" aria-label={`${nameOf(user)}’s lists`}>
       <ul>
         {lists.map((list) => (
           <li key={list.id}>
@@ -39,13 +39,16 @@ export function Lists({ user, lists, current, onChoose }: Props) {
             </button>
           </li>
         ))}
-        <li>
-          <button type="button" className="add" aria-expanded={adding} onClick={() => setAdding(!adding)}>
-            <Plus />
-            <span>New list</span>
-          </button>
-        </li>
       </ul>
+      <button
+        type="button"
+        className="add"
+        aria-label="New list"
+        aria-expanded={adding}
+        onClick={() => setAdding(!adding)}
+      >
+        <Plus />
+      </button>
       {adding && (
         <NewList
           user={user}

@@ -1,26 +1,30 @@
 /** What a device has to tell its user: edits that the gateway refused, a token that is missing. */
-import { useSyncStatus } from "lakesync/react";
+import type { RejectedEdit } from "lakesync/client";
+import { useQuery, useSyncStatus } from "lakesync/react";
 import { useId } from "react";
 import { useApp } from "./schema.ts";
 import { GATEWAY_ID, keepToken, nameOf, type User } from "./session.ts";
 
-const WHAT = { INSERT: "Adding", UPDATE: "Changing", DELETE: "Deleting" } as const;
-
 /** The device's rows are as the gateway has them again; what was refused stays to be read until it is dismissed. */
 export function Refusals() {
-  const { sync } = useApp();
   const { rejections } = useSyncStatus();
-  if (rejections.length === 0) return null;
+  return rejections.length > 0 && <RefusalList rejections={rejections} />;
+}
+
+function RefusalList({ rejections }: { readonly rejections: readonly RejectedEdit[] }) {
+  const { sync } = useApp();
+  const names = useQuery<{ id: string; name: string }>(
+    "SELECT id, title AS name FROM todos UNION ALL SELECT id, name FROM lists",
+  );
+  const nameOfRow = ({ rowId, columns }: RejectedEdit) =>
+    names.rows.find(({ id }) => id === rowId)?.name ?? columns.title ?? columns.name ?? "a row";
   return (
     <section className="notice refused" aria-label="Refused changes">
       <ul>
-        {rejections.map(({ id, op, columns, message }) => (
-          <li key={id}>
-            <strong>
-              {WHAT[op]} {String(columns.title ?? columns.name ?? Object.keys(columns).join(", ") ?? "")} was refused
-              and undone.
-            </strong>{" "}
-            {message}
+        {rejections.map((edit) => (
+          <li key={edit.id}>
+            <strong>Your change to “{String(nameOfRow(edit))}” was undone.</strong>{" "}
+            {edit.code === "WriteForbidden" ? "The gateway’s rules let only its owner change it." : edit.message}
           </li>
         ))}
       </ul>

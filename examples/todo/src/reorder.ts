@@ -12,6 +12,9 @@ export function rankAfterMove(items: readonly Ranked[], id: string, to: number):
   return between(others[to - 1]?.rank, others[to]?.rank);
 }
 
+/** By rank; two that were added on two devices at once may have the same, and then the id decides, everywhere alike. */
+export const byRank = (a: Ranked, b: Ranked): number => a.rank - b.rank || (a.id < b.id ? -1 : 1);
+
 export const rankAtEnd = (items: readonly Ranked[]): number => (items.at(-1)?.rank ?? 0) + 1;
 
 function between(before: number | undefined, after: number | undefined): number {

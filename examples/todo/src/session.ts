@@ -9,7 +9,7 @@ export const USERS = ["alice", "bob"] as const;
 export type User = (typeof USERS)[number];
 export const nameOf = (user: User): string => (user === "alice" ? "Alice" : "Bob");
 
-export const GATEWAY_ID: string = import.meta.env.VITE_GATEWAY_ID ?? "demo";
+export const GATEWAY_ID: string = import.meta.env.VITE_GATEWAY_ID ?? "todo";
 
 /** Each user has a device with a database of its own; the gateway is where the app came from. */
 export const deviceOptions = (user: User): ClientOptions<typeof schema> => ({

@@ -31,9 +31,11 @@ export function SyncBadge() {
 
 export function OfflineSwitch() {
   const { sync } = useApp();
-  const { state, loading } = useSyncStatus();
+  const { state, loading, leads } = useSyncStatus();
   const offline = !loading && state === "stopped";
   const id = useId();
+  // Another tab syncs this database: what it does is shown by the badge, and is its own to change.
+  if (!leads) return null;
   return (
     <div className="switch">
       <label htmlFor={id}>Go offline</label>

@@ -3,7 +3,7 @@ import type { LakeSyncError } from "lakesync/client";
 import { LakeSyncProvider, useQuery, useSyncStatus } from "lakesync/react";
 import { useEffect, useRef, useState } from "react";
 import { ACTS, type Act, type Devices } from "./conflict.ts";
-import { Check } from "./icons.tsx";
+import { Check, Cross } from "./icons.tsx";
 import { useApp } from "./schema.ts";
 import { nameOf, USERS, type User } from "./session.ts";
 import { SyncBadge } from "./sync-badge.tsx";
@@ -49,12 +49,12 @@ function Play({ act, devices, onAct, onClose }: PlayProps) {
   const over = at === steps.length - 1;
   return (
     <>
-      <header>
+      <div className="bar">
         <h2 id="theatre-title">{act === "columns" ? "Two edits of one task" : "Two edits of one cell"}</h2>
-        <button type="button" className="plain" aria-label="Close" onClick={onClose}>
-          ×
+        <button type="button" className="plain close" aria-label="Close" onClick={onClose}>
+          <Cross />
         </button>
-      </header>
+      </div>
       <div className="stages">
         {USERS.map((user) => (
           <LakeSyncProvider key={user} client={devices[user]}>
@@ -74,7 +74,7 @@ function Play({ act, devices, onAct, onClose }: PlayProps) {
           {error.message}
         </p>
       )}
-      <footer>
+      <div className="bar foot">
         {act === "columns" ? (
           <button type="button" disabled={!over} onClick={() => onAct("same")}>
             And if both edit the same cell?
@@ -87,7 +87,7 @@ function Play({ act, devices, onAct, onClose }: PlayProps) {
         <button type="button" className="plain" onClick={onClose}>
           Close
         </button>
-      </footer>
+      </div>
     </>
   );
 }

@@ -2,8 +2,8 @@
 import { useMutation, useQuery } from "lakesync/react";
 import { useCallback, useRef, useState } from "react";
 import { Editable } from "./editable.tsx";
-import { Lake, Plus } from "./icons.tsx";
-import { rankAfterMove, rankAtEnd } from "./reorder.ts";
+import { Cross, Lake, Plus } from "./icons.tsx";
+import { byRank, rankAfterMove, rankAtEnd } from "./reorder.ts";
 import { type List, type Todo, useApp } from "./schema.ts";
 import type { User } from "./session.ts";
 import { TodoItem } from "./todo-item.tsx";
@@ -22,7 +22,9 @@ interface Props {
 export function TodoList({ user, list }: Props) {
   const { todos, lists } = useApp();
   const [filter, setFilter] = useState<Filter>("all");
-  const { rows, loading, error } = useQuery(todos, { list: list.id }, { orderBy: "rank" });
+  const query = useQuery(todos, { list: list.id });
+  const { loading, error } = query;
+  const rows = query.rows.toSorted(byRank);
   const shown = rows.filter(({ done }) => filter === "all" || done === (filter === "done"));
   const [deleted, setDeleted] = useState<readonly Todo[]>([]);
   const box = useRef<HTMLUListElement>(null);
@@ -131,8 +133,8 @@ export function TodoList({ user, list }: Props) {
           <button type="button" onClick={() => void restore.mutate()}>
             Undo
           </button>
-          <button type="button" className="plain" aria-label="Close" onClick={() => setDeleted([])}>
-            ×
+          <button type="button" className="plain close" aria-label="Close" onClick={() => setDeleted([])}>
+            <Cross />
           </button>
         </p>
       )}
