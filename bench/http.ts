@@ -26,7 +26,11 @@ function send(
         incoming.on("error", fail);
       },
     );
-    outgoing.on("error", fail);
+    outgoing.on("error", (error: NodeJS.ErrnoException) => {
+      // The other side closed a connection that was idle, just as it was taken up again: nothing was read of the request.
+      if (outgoing.reusedSocket && error.code === "ECONNRESET") send(method, url, headers, body).then(done, fail);
+      else fail(error);
+    });
     outgoing.end(body);
   });
 }

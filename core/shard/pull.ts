@@ -35,7 +35,7 @@ import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint, type TableAccess, tableAccess } from "../sync-rules.ts";
 import type { ShardConfig } from "./config.ts";
 import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
-import { type PackedRow, readRows } from "./store.ts";
+import { type PackedRow, readRows, rowsAfter } from "./store.ts";
 import { type Cells, unpackRow } from "./stored-row.ts";
 
 /** Where a device stands in one shard. */
@@ -169,14 +169,7 @@ class Page {
 
   /** Rows by id, in the order of their bytes, as SQLite keeps them. */
   #scanRows(name: string, after: string, limit: number): readonly PackedRow[] {
-    return this.#noteRead(
-      this.#context.sql.exec<PackedRow>(
-        "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
-        this.#context.tableNumber(name),
-        after,
-        limit,
-      ),
-    );
+    return this.#noteRead(rowsAfter(this.#context.sql, this.#context.tableNumber(name), after, limit));
   }
 
   tail(since: number, exact: boolean): Position {
