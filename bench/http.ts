@@ -3,12 +3,12 @@ import { Agent, type IncomingMessage, request } from "node:http";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
-export interface Reply {
+interface Reply {
   readonly status: number;
   readonly body: Buffer;
 }
 
-export function send(
+function send(
   method: string,
   url: URL,
   headers: Readonly<Record<string, string>> = {},
@@ -29,6 +29,13 @@ export function send(
     outgoing.on("error", fail);
     outgoing.end(body);
   });
+}
+
+/** Likewise; anything but a 200 ends the benchmark. @returns the body */
+export async function sendOk(...request: Parameters<typeof send>): Promise<Buffer> {
+  const { status, body } = await send(...request);
+  if (status === 200) return body;
+  throw new Error(`${request[1].pathname} answered ${status}: ${body.toString("utf8").slice(0, 500)}`);
 }
 
 /** Closes the open connections, so that the process can end. */

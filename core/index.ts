@@ -12,10 +12,12 @@ export {
 export { HLC, HybridClock } from "./hlc.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
+export { RateLimiter } from "./rate.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
 export type { PushInput } from "./shard/input.ts";
+export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
 export type { PushOutcome, Rejected } from "./shard/push.ts";
 export type { ShardStatus } from "./shard/status.ts";

@@ -1,4 +1,6 @@
 /** Contract suites and stores for tests. */
 export { catalogueContract } from "./testing/catalogue-contract.ts";
 export { NodeSqlStore } from "./testing/node-sqlite.ts";
+export { mayTouch, type OracleRow, rowOf, type StampedEdit } from "./testing/oracle.ts";
+export { anySchedule, CRAMPED, ROOMY } from "./testing/shard-world.ts";
 export { sqlStoreContract } from "./testing/sql-store-contract.ts";

@@ -45,11 +45,30 @@ function keySet(url: string): ReturnType<typeof createRemoteJWKSet> {
 
 const refused = (message: string): Result<never, LakeSyncError> => err(new LakeSyncError("Unauthenticated", message));
 
+/** A key that is taken out of the JWKS stops working within this time. */
+const VERIFIED_MS = 30_000;
+const VERIFIED_MAX = 1000;
+
+type Verified = Map<string, { readonly grant: Grant; readonly untilMs: number }>;
+/** Tokens that were verified a moment ago, by configuration: a device sends the same one with each request. */
+const verified = new WeakMap<AuthEnv, Verified>();
+
+function remember(env: AuthEnv, token: string, grant: Grant): void {
+  const tokens: Verified = verified.get(env) ?? new Map();
+  if (tokens.size >= VERIFIED_MAX) tokens.clear();
+  tokens.set(token, { grant, untilMs: Math.min(Date.now() + VERIFIED_MS, grant.exp * 1000) });
+  verified.set(env, tokens);
+}
+
 export async function verifyToken(env: AuthEnv, token: string): Promise<Result<Grant, LakeSyncError>> {
+  const known = verified.get(env)?.get(token);
+  if (known && known.untilMs > Date.now()) return ok(known.grant);
   if (token.length > TOKEN_CHARS_MAX) return refused(`The token is longer than ${TOKEN_CHARS_MAX} characters.`);
   try {
     const payload = await verify(env, token);
-    return grantOf(payload);
+    const grant = grantOf(payload);
+    if (grant.ok) remember(env, token, grant.value);
+    return grant;
   } catch (cause) {
     if (cause instanceof LakeSyncError) return err(cause);
     if (cause instanceof errors.JWTExpired) return refused("The token has expired; get a new one.");

@@ -124,3 +124,12 @@ export const TOMBSTONE_MS = 30 * 24 * 3600 * SECOND;
 export const SOCKETS_PER_HUB_MAX = 10_000;
 /** Pokes to one hub are merged for this long under load. Milliseconds. */
 export const POKE_MERGE_MS = 5;
+
+/**
+ * Calls of one user to one shard: a shard is one thread, and a call costs it about a millisecond. A device that pushes and
+ * pulls as fast as it can makes some tens a second.
+ */
+export const CALLS_PER_SECOND = 200;
+export const CALL_BURST = 1000;
+/** Users whose rate one shard remembers. */
+export const RATED_USERS_MAX = 10_000;

@@ -34,25 +34,32 @@ export interface ClientBundle {
   readonly wasmBytes: number;
 }
 
-/** Bytes of `client/index.ts` as an app's bundler makes it, gzipped. */
-export async function clientBundleBytes(): Promise<ClientBundle> {
+/** `client/index.ts` as an app's bundler makes it, with its worker and SQLite. @param outDir where to; nowhere when left out */
+export async function bundleClient(outDir?: string) {
   const built = await build({
     root,
     configFile: false,
     logLevel: "error",
+    base: "./", // found from wherever the files are put
     build: {
-      write: false,
+      ...(outDir ? { outDir } : { write: false }),
       minify: true,
       target: "es2022",
       // An app pays for what is loaded with the entry and for what is loaded later; both count.
       rolldownOptions: {
         input: join(root, "client/index.ts"),
+        output: { entryFileNames: "lakesync.js" },
         external: [...builtinModules.map((name) => `node:${name}`), "react"],
         preserveEntrySignatures: "strict",
       },
     },
   });
-  const files = [built].flat().flatMap((result) => ("output" in result ? result.output : []));
+  return [built].flat().flatMap((result) => ("output" in result ? result.output : []));
+}
+
+/** Bytes of that bundle, gzipped. */
+export async function clientBundleBytes(): Promise<ClientBundle> {
+  const files = await bundleClient();
   const code = files.flatMap((file) => {
     if (file.type === "chunk") return [file.code];
     return file.fileName.endsWith(".js") ? [file.source] : []; // a worker's bundle comes as an asset

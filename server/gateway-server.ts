@@ -21,6 +21,8 @@ export interface GatewayServerOptions {
   readonly persistence: "sqlite" | "memory";
   /** Where data is kept; `.lakesync` by default. */
   readonly directory?: string;
+  /** Directory of static files to serve beside the API, such as a built app; none by default. */
+  readonly assets?: string;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
@@ -41,16 +43,29 @@ export class GatewayServer {
 
   /** Starts workerd and resolves when the gateway answers. @returns its address */
   async start(): Promise<URL> {
-    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", vars } = this.#options;
+    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", assets, vars } = this.#options;
     const { modules, root } = await workerBundle();
-    const { workerOptions } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML);
+    const { workerOptions } = unstable_getMiniflareWorkerOptions(
+      WRANGLER_TOML,
+      undefined,
+      assets === undefined ? {} : { overrides: { assets: { directory: resolve(assets) } } },
+    );
     const persist = persistence === "sqlite" ? resolve(directory) : undefined;
     if (persist) await mkdir(persist, { recursive: true });
     // wrangler's type of the same options differs from Miniflare's in what may be undefined.
-    const worker = workerOptions as unknown as V4WorkerOptions;
+    const { assets: site, ...worker } = workerOptions as unknown as V4WorkerOptions;
     const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, ...vars };
     const options = convertV4MiniflareOptions({
-      workers: [{ ...worker, name: "lakesync", modules: [...modules], modulesRoot: root, bindings }],
+      workers: [
+        {
+          ...worker,
+          name: "lakesync",
+          modules: [...modules],
+          modulesRoot: root,
+          bindings,
+          ...(assets !== undefined && site && { assets: site }),
+        },
+      ],
       host,
       port,
       ...(persist && { resourcePersistencePath: persist }),

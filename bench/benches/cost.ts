@@ -8,13 +8,13 @@ import { startWorld, type World } from "../harness.ts";
 import { Clock, changedRow, newRow } from "../rows.ts";
 import { progress } from "../stats.ts";
 
-/** US$ a million, July 2026; docs/cost.md says where from. */
+/** US$ a million, 2026; docs/cost.md has the list. */
 const PRICE = { rowWritten: 1, request: 0.15, queueOperation: 0.4, classA: 4.5 };
 /** A push calls the shard, and the shard pokes the hub. */
 const REQUESTS_PER_PUSH = 2;
 /** A message is written, read and deleted; a hint goes out for each tenth of a flush's worth of deltas. */
 const QUEUE_OPERATIONS_PER_FLUSH = 3 * 10;
-/** Data files of both tables, manifests, manifest lists, metadata: objects that a flush of one table puts. */
+/** Data files of both tables, manifests, manifest lists, metadata: about what a flush of one table puts. */
 const PUTS_PER_FLUSH = 12;
 const DELTAS_PER_FLUSH = 50_000;
 

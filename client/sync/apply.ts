@@ -51,8 +51,26 @@ export interface Applier {
   readonly sweep?: Sweep;
 }
 
+/** Entries that are worked on in one go: a few milliseconds, so that a page does not hold up the app's own thread. */
+const SLICE = 2000;
+
 /** Merges one batch of a page. */
 export async function applyBatch(applier: Applier, batch: DeltaBatch): Promise<void> {
+  const { length } = batch.rowIds;
+  if (length <= SLICE) return applySlice(applier, batch);
+  for (let from = 0; from < length; from += SLICE) await applySlice(applier, sliceOf(batch, from, from + SLICE));
+}
+
+const sliceOf = (batch: DeltaBatch, from: number, to: number): DeltaBatch => ({
+  table: batch.table,
+  ops: batch.ops.slice(from, to),
+  rowIds: batch.rowIds.slice(from, to),
+  hlcs: batch.hlcs.slice(from, to),
+  clients: batch.clients.length === 1 ? batch.clients : batch.clients.slice(from, to),
+  columns: batch.columns.map(({ name, values }) => ({ name, values: values.slice(from, to) })),
+});
+
+async function applySlice(applier: Applier, batch: DeltaBatch): Promise<void> {
   const { tx, sweep } = applier;
   const table = await tx.ensureTable(batch.table, batch.columns.map(columnFor));
   checkTypes(table, batch);

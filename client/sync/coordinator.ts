@@ -171,8 +171,9 @@ export class SyncCoordinator {
   }
 
   /** Forgets refused edits; without ids, all of them. */
-  dismiss(...ids: number[]): Promise<void> {
-    return dismissRejections(this.db, ids.length > 0 ? ids : undefined);
+  async dismiss(...ids: number[]): Promise<void> {
+    await dismissRejections(this.db, ids.length > 0 ? ids : undefined);
+    await this.#announce();
   }
 
   #on(event: SyncEvent): void {

@@ -40,8 +40,6 @@ export class TestGateway {
   resyncByPage = true;
   pushes = 0;
   pulls = 0;
-  /** "client row" of inserts that came after a newer delete. */
-  readonly lostInserts = new Set<string>();
   readonly #tables: Tables;
   readonly #pokes = new Set<(hint: string) => void>();
   readonly #merged = new Map<string, Map<string, RowState>>();
@@ -117,9 +115,7 @@ export class TestGateway {
   #remember(delta: Delta): void {
     const rows = this.#merged.get(delta.table) ?? new Map<string, RowState>();
     this.#merged.set(delta.table, rows);
-    const row = merge(rows.get(delta.rowId), delta);
-    rows.set(delta.rowId, row);
-    if (delta.op === "INSERT" && !isAlive(row)) this.lostInserts.add(`${delta.clientId} ${delta.rowId}`);
+    rows.set(delta.rowId, merge(rows.get(delta.rowId), delta));
   }
 
   /** Every accepted edit of a row, merged naively: what the engine's answers are judged by. */
@@ -137,7 +133,12 @@ export class TestGateway {
     this.pulls++;
     const held: { position?: Position; fingerprint: string } =
       call.cursor === "" ? { fingerprint: "" } : JSON.parse(call.cursor);
-    const input = { claims, tables: call.tables ?? [], maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT };
+    const input = {
+      claims,
+      clientId: call.clientId,
+      tables: call.tables ?? [],
+      maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT,
+    };
     const { batches, position, fingerprint, hasMore, resync } = unwrap(this.engine.pull({ ...input, ...held }));
     if (resync && !this.resyncByPage) throw new LakeSyncError("CursorExpired", "The rules changed; start again.");
     return {

@@ -75,9 +75,9 @@ function hub(world: TestWorld) {
   const closeAll = (code?: number) => {
     for (const socket of [...sockets]) socket.close(code);
   };
-  const device = async (options: Partial<WebSocketTransportOptions> = {}) => {
+  const device = async (options: Partial<WebSocketTransportOptions> = {}, skew = { ms: 0 }) => {
     const platform: Platform = {
-      ...world.platform(),
+      ...world.platform(skew),
       openSocket: (_url, protocols) => {
         state.protocols.push(protocols);
         return new FakeSocket();
@@ -183,6 +183,17 @@ test("[C7] a token is renewed before it expires, and asked for anew when the gat
   await world.pass(2000);
   expect(asked.at(-1)).toBe(true);
   expect(a.transport.connected).toBe(true);
+});
+
+test("[C7] [H3] a device whose clock is far ahead does not ask for tokens all the time", async () => {
+  const world = new TestWorld();
+  const { state, device } = hub(world);
+  const token = () => `h.${btoa(JSON.stringify({ exp: Math.floor(world.nowMs / 1000) + 600 }))}.s`;
+  const a = await device({ token }, { ms: 3_600_000 });
+  a.sync.startAutoSync();
+  await world.pass(600_000);
+  expect(state.tokens.length).toBeGreaterThan(1);
+  expect(state.tokens.length).toBeLessThan(25);
 });
 
 test("stopping closes the socket, and starting opens another", async () => {

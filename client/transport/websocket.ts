@@ -42,6 +42,8 @@ const CLOSE_TOKEN_EXPIRED = 4001;
 const CONNECT_MS = 15_000;
 /** A token is renewed this long before it expires. */
 const RENEW_AHEAD_MS = 60_000;
+/** A device whose clock is ahead takes every token for expired, the one that it has just got too. */
+const RENEWALS_APART_MS = 30_000;
 const RECONNECT = { firstMs: 300, maxMs: 30_000 };
 
 type Frame = Shape<typeof FRAME>;
@@ -145,7 +147,7 @@ export class WebSocketTransport implements Transport {
     this.#stale = false;
     this.#failures = 0;
     this.#heard();
-    this.#renewBefore(token);
+    this.#renewBefore(token, 1000);
     this.#events?.live(true);
     this.#events?.poke("");
   }
@@ -227,10 +229,10 @@ export class WebSocketTransport implements Transport {
     this.#timer = this.#platform.timers.set(run, ms);
   }
 
-  #renewBefore(token: string): void {
+  #renewBefore(token: string, soonestMs: number): void {
     const expires = expiryMs(token);
     if (expires === undefined || typeof this.#options.token === "string") return;
-    const wait = Math.max(1000, expires - RENEW_AHEAD_MS - this.#platform.clock.now());
+    const wait = Math.max(soonestMs, expires - RENEW_AHEAD_MS - this.#platform.clock.now());
     this.#renewal = this.#platform.timers.set(() => void this.#renew(), Math.min(wait, 2 ** 31 - 1));
   }
 
@@ -240,7 +242,7 @@ export class WebSocketTransport implements Transport {
       const token = await getToken(this.#options.token, true);
       if (this.#socket !== socket || !this.#open) return;
       socket?.send(encode(FRAME, { token }));
-      this.#renewBefore(token);
+      this.#renewBefore(token, RENEWALS_APART_MS);
     } catch {
       // The gateway will close the socket when the token expires, and connecting asks again.
     }

@@ -25,7 +25,7 @@ export interface ClientOptions<S extends Schema> extends Omit<LocalDBOptions, "s
   readonly transport?: Transport;
 }
 
-interface ClientBase<S extends Schema> {
+export interface ClientBase<S extends Schema> {
   readonly db: LocalDB;
   readonly sync: SyncCoordinator;
   /** Every table, also those whose name something else here has. */

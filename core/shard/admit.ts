@@ -7,6 +7,7 @@ import {
   CELL_BYTES_MAX,
   CLOCK_DRIFT_MS_MAX,
   type Column,
+  type ColumnType,
   checkScalar,
   type DeltaBatch,
   type ErrorCode,
@@ -94,6 +95,10 @@ const unknownColumn = (table: TableSchema, name: string) =>
 const wrongValue = (column: Column, error: { code: ErrorCode; message: string }) =>
   refuse(error.code, `Column ${quote(column.name)}: ${error.message}`);
 
+/** A canonical value that needs no closer look at its size or depth: most are. */
+const isPlain = (type: ColumnType, value: Scalar): boolean =>
+  (typeof value !== "string" || (type === "string" && value.length * 3 <= CELL_BYTES_MAX)) && isScalar(type, value);
+
 /** Entries of a columnar batch; values have to be canonical. */
 export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Admitted[] {
   const byName = new Map(table.columns.map((c) => [c.name, c]));
@@ -115,8 +120,7 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
         continue;
       }
       if (!column) problem = unknownColumn(table, name);
-      else if (isScalar(column.type, value) && (typeof value !== "string" || value.length * 3 <= CELL_BYTES_MAX))
-        cells[column.id] = value;
+      else if (isPlain(column.type, value)) cells[column.id] = value;
       else {
         const checked = checkScalar(column.type, value);
         if (checked.ok) cells[column.id] = checked.value;

@@ -36,6 +36,8 @@ export interface LogEntry {
 export interface ChangeList {
   readonly t: number;
   readonly first: number;
+  /** Who made all of these edits. */
+  readonly client: ClientId;
   readonly ids: readonly string[];
   readonly images: readonly (readonly [number, Cells])[];
 }
@@ -98,7 +100,7 @@ function packEdits(entries: readonly LogEntry[]): StoredEdits {
   return { ops, hlcs, columns: [...columns].map(([id, values]) => [Number(id), values]) };
 }
 
-function unpackHlcs(text: string): HlcText[] {
+export function unpackHlcs(text: string): HlcText[] {
   const hlcs: HlcText[] = [];
   for (let at = 0; at < text.length; at += HLC_TEXT_CHARS) hlcs.push(text.slice(at, at + HLC_TEXT_CHARS) as HlcText);
   return hlcs;
@@ -134,15 +136,15 @@ export function* changesAfter(sql: SqlStore, after: Seq): Generator<ChangeList> 
     seq = row.last;
   }
   for (;;) {
-    const rows = sql.exec<{ last: number; t: number; first: number; changes: string }>(
-      `SELECT first, last, t, changes FROM log
+    const rows = sql.exec<{ last: number; t: number; first: number; client: ClientId; changes: string }>(
+      `SELECT first, last, t, client, changes FROM log
        WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1 + 1), 0) AND last > ?1 AND aside IS NULL ORDER BY first LIMIT 8`,
       seq,
     );
     if (rows.length === 0) return;
     for (const row of rows) {
       const { ids, images = [] } = JSON.parse(row.changes) as StoredChanges;
-      yield { t: row.t, first: row.first, ids, images };
+      yield { t: row.t, first: row.first, client: row.client, ids, images };
       seq = row.last;
     }
   }
@@ -168,7 +170,14 @@ export function listedAfter(sql: SqlStore, head: number): number {
 }
 
 /** A change list that outlived its log row; the clocks are kept to know a repeated edit again (PU2). */
-type StoredList = ChangeList & { readonly client: ClientId; readonly hlcs: string };
+type StoredList = ChangeList & { readonly hlcs: string };
+
+/** Change lists of a table that outlived their log rows. */
+export function* listsOf(sql: SqlStore, t: number): Generator<StoredList> {
+  for (const { first } of sql.exec<{ first: number }>("SELECT first FROM lists ORDER BY first"))
+    for (const { body } of sql.exec<{ body: string }>("SELECT body FROM lists WHERE first = ?", first))
+      for (const list of JSON.parse(body) as StoredList[]) if (list.t === t) yield list;
+}
 
 /** Names one edit of one client in one table. */
 export const editKey = (edit: { readonly hlc: HlcText; readonly rowId: string }): string => edit.hlc + edit.rowId;

@@ -77,6 +77,17 @@ test("[PL4] seen and lost between two pulls: no cells of it travel", () => {
   expect(device.rows.size).toBe(0);
 });
 
+test("[PL4] a row that left and was changed again after a page's end is removed by that page", () => {
+  const shard = shardOf();
+  push(shard, ADMIN, [mine("x", 1), mine("y", 1)]);
+  const device = new Device(alice);
+  device.pullAll(shard);
+  push(shard, ADMIN, [edit("UPDATE", "x", 2, { user_id: "bob" }), edit("UPDATE", "y", 2, { title: "seen" })]);
+  push(shard, ADMIN, [edit("UPDATE", "x", 3, { title: "bob's" })]);
+  device.pullAll(shard, 1);
+  expect([...device.alive.keys()]).toEqual(["todos/y"]);
+});
+
 test("[PL5] when the rules change, the page says resync and the device ends with exactly what it may see", () => {
   const shard = shardOf();
   push(shard, ADMIN, [mine("a", 1), mine("b", 1, "bob")]);

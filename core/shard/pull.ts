@@ -7,9 +7,12 @@
  * A tail position is exact when the page that gave it was current: then the device holds every row just as it was at
  * that seq, and the first image of a row after it says whether the device has the row. In the middle of catching up it
  * may have a row from a later moment: then whole rows are sent, and any image that was visible counts.
+ *
+ * A device also has the rows that it wrote itself, whether or not it may see them: those are taken off it likewise.
  */
 import {
   type Claims,
+  type ClientId,
   type DeltaBatch,
   DeltaBatchBuilder,
   err,
@@ -42,6 +45,8 @@ export type Position =
 
 export interface PullInput {
   readonly claims: Claims;
+  /** Of the device, where it says so: what it wrote it holds. */
+  readonly clientId?: string;
   /** Absent to start from nothing. */
   readonly position?: Position;
   /** What the position was bound to. Another than the shard's own means starting over (PL5). */
@@ -69,6 +74,9 @@ export interface PullContext {
   tableNumber(name: string): number;
   tableName(t: number): string;
 }
+
+/** An `R` is nobody's edit, but a batch names a client for each entry. */
+const NOBODY = "gateway" as ClientId;
 
 const expired = () =>
   new LakeSyncError(
@@ -199,6 +207,7 @@ class Page {
         this.#looked++;
         const id = ids[k] as string;
         const image = imageAt.get(from + k);
+        const own = list.client === this.#input.clientId;
         const key = `${list.t}:${id}`;
         if (image) images.set(key, [...(images.get(key) ?? []), image]);
         const row = rows.get(id);
@@ -208,7 +217,7 @@ class Page {
           name,
           row,
           list.first + from + k,
-          image !== undefined,
+          { image: image !== undefined, own },
           images.get(key) ?? [],
           since,
           exact,
@@ -223,13 +232,13 @@ class Page {
     name: string,
     row: PackedRow,
     seq: number,
-    here: boolean,
+    here: { readonly image: boolean; readonly own: boolean },
     seen: readonly Cells[],
     since: number,
     exact: boolean,
   ): void {
     const last = row.seq === seq;
-    if (!last && !here) return;
+    if (!last && !here.image && !here.own) return;
     const { state } = unpackRow(row.seq, row.state);
     if (isAlive(state) && access.sees((c) => cellOf(state, c))) {
       if (!last) return; // comes again where it changed last
@@ -239,9 +248,10 @@ class Page {
     }
     // Not to be seen now. The device has it if it was to be seen at the position, or, on the way, at any time since.
     const held = exact ? seen.slice(0, 1) : seen;
-    if (!held.some((image) => access.sees((c) => image[c]))) return;
+    if (!here.own && !held.some((image) => access.sees((c) => image[c]))) return;
     const builder = this.#builder(name);
-    if (isAlive(state)) builder.add("R", row.id, HLC_ZERO, stampClient(state.inserted), {});
+    // Of a row that never was, of which somebody wrote cells, there is no delete to tell of.
+    if (isAlive(state) || state.deleted === "") builder.add("R", row.id, HLC_ZERO, NOBODY, {});
     else builder.add("D", row.id, stampHlc(state.deleted), stampClient(state.deleted), {});
     this.#count(row.id.length + 40);
   }

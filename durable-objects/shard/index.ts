@@ -5,11 +5,13 @@
 import { DurableObject } from "cloudflare:workers";
 import {
   clientIdTaken,
+  type MovedClock,
   type PackedRow,
   type PullInput,
   type PullPage,
   type PushInput,
   type PushOutcome,
+  RateLimiter,
   type ShardConfig,
   ShardEngine,
   type ShardStatus,
@@ -61,6 +63,7 @@ const EXPORT_ROWS = 8;
 export class Shard extends DurableObject<Env> {
   readonly #sql: DurableSqlStore;
   readonly #engine: ShardEngine;
+  readonly #rate = new RateLimiter();
   #alarmAt: number | null | undefined;
   #hintedMs = 0;
 
@@ -84,6 +87,7 @@ export class Shard extends DurableObject<Env> {
 
   async push(address: ShardAddress, input: ShardPush): Promise<Plain<PushOutcome & { readonly head: number }>> {
     return plainly(async () => {
+      unwrap(this.#rate.take(input.claims.sub, Date.now()));
       await this.#current(address);
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
@@ -144,10 +148,11 @@ export class Shard extends DurableObject<Env> {
   /** @param clientId whose device asks, where it says so: another user's is refused (S6) */
   async pull(address: ShardAddress, input: PullInput, clientId = ""): Promise<Plain<ShardPage>> {
     return plainly(async () => {
+      unwrap(this.#rate.take(input.claims.sub, Date.now()));
       await this.#current(address);
       const owner = clientId === "" ? undefined : this.#engine.ownerOf(clientId);
       if (owner !== undefined && owner !== input.claims.sub) throw clientIdTaken(clientId);
-      const page = this.#engine.pull(input);
+      const page = this.#engine.pull({ ...input, clientId });
       if (!page.ok) throw page.error;
       const batches = page.value.batches.map((b) => packBatch(encodeBatch(b)));
       return { ...page.value, batches, version: this.#engine.config?.version ?? 0 };
@@ -205,8 +210,17 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
-  async importRows(table: string, rows: readonly PackedRow[], head: number): Promise<Plain<void>> {
-    return plainly(() => this.#engine.importRows(table, rows, head));
+  async movedClocks(table: string, index: number, count: number): Promise<Plain<MovedClock[]>> {
+    return plainly(() => this.#engine.movedClocks(table, index, count));
+  }
+
+  async importRows(
+    table: string,
+    rows: readonly PackedRow[],
+    head: number,
+    clocks: readonly MovedClock[] = [],
+  ): Promise<Plain<void>> {
+    return plainly(() => this.#engine.importRows(table, rows, head, clocks));
   }
 
   async dropRows(table: string): Promise<Plain<void>> {

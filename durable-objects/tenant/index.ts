@@ -131,7 +131,7 @@ export class Tenant extends DurableObject<Env> {
         break;
       case "sealed":
         if (!(await this.#drained(gatewayId, table, from))) return false;
-        for (const shard of from) await this.#copy(gatewayId, table, shard, to);
+        for (const shard of from) await this.#copy(gatewayId, table, shard, from, to);
         this.#engine.switchMove();
         break;
       case "switched":
@@ -178,13 +178,23 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /** Copies rows as they are; a copy that is repeated after a failure writes the same again. */
-  async #copy(gatewayId: GatewayId, table: string, from: string, to: readonly string[]): Promise<void> {
+  async #copy(
+    gatewayId: GatewayId,
+    table: string,
+    shard: string,
+    from: readonly string[],
+    to: readonly string[],
+  ): Promise<void> {
+    const old = this.#shard(gatewayId, shard);
+    const clocks = await this.#ask(old.movedClocks(table, from.indexOf(shard), from.length));
     for (let after = ""; ; ) {
-      const { rows, head } = await this.#ask(this.#shard(gatewayId, from).exportRows(table, after));
+      const { rows, head } = await this.#ask(old.exportRows(table, after));
       const parts = to.map((): PackedRow[] => []);
       for (const row of rows) parts[rowHash(row.id) % to.length]?.push(row);
       for (const [at, part] of parts.entries())
-        await this.#ask(this.#shard(gatewayId, to[at] as string).importRows(table, part, head));
+        await this.#ask(
+          this.#shard(gatewayId, to[at] as string).importRows(table, part, head, after === "" ? clocks : []),
+        );
       const last = rows.at(-1);
       if (!last) return;
       after = last.id;

@@ -9,7 +9,7 @@ import { joinMetrics, type ParquetMetrics, ParquetStitcher, writeParquet } from 
 import type { Sorted } from "./merge.ts";
 import type { Group } from "./source.ts";
 
-export interface OutputLimits {
+interface OutputLimits {
   /** Of a file. */
   readonly fileRows: number;
   readonly fileBytes: number;

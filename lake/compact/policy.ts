@@ -67,7 +67,7 @@ export function chooseFiles<Key>(
 const share = ({ rows, dead, bytes }: FileState<unknown>, policy: Policy): number =>
   Math.max((rows - dead) / policy.targetRows, (bytes * (1 - dead / rows)) / policy.targetBytes);
 
-export const isSmall = (file: FileState<unknown>, policy: Policy): boolean => share(file, policy) < 0.5;
+const isSmall = (file: FileState<unknown>, policy: Policy): boolean => share(file, policy) < 0.5;
 
 /** Below the smallest class files are so small that to rewrite them again costs less than a request. */
 const SMALLEST_CLASS = 2;
@@ -131,7 +131,7 @@ const TEXT_FACTOR = 3;
 const CELL_BYTES = 24;
 
 /** What a merge holds of a file: one row group decoded, or all where they are not in order. */
-export function openBytes(file: FileState<unknown>, columns: number): number {
+function openBytes(file: FileState<unknown>, columns: number): number {
   const parts = file.unsorted ? 1 : Math.max(1, file.rowGroups);
   return (file.bytes * TEXT_FACTOR + file.rows * columns * CELL_BYTES) / parts;
 }

@@ -6,4 +6,4 @@ export { ParquetStitcher } from "./stitch.ts";
 export * from "./types.ts";
 export { compareBytes } from "./vectors.ts";
 export { type ParquetFile, type ParquetTable, writeParquet } from "./write.ts";
-export { useZstd, type ZstdDecompress } from "./zstd.ts";
+export { initZstd, type ZstdDecompress } from "./zstd.ts";

@@ -30,7 +30,7 @@ export interface ThriftList {
   readonly items: ThriftValue[];
 }
 /** Integers are bigint; of doubles and binaries the bytes are kept. */
-export type ThriftValue = boolean | bigint | Uint8Array | ThriftList | ThriftStruct;
+type ThriftValue = boolean | bigint | Uint8Array | ThriftList | ThriftStruct;
 
 /** @returns the struct at the start of the bytes. Throws `Corrupt` where there is none. */
 export function decodeThrift(bytes: Uint8Array): ThriftStruct {

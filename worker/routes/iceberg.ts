@@ -9,6 +9,7 @@
  * have Iceberg's body, { error: { message, type, code } }, and never a stack (S5).
  */
 import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import type { CreateTable, TableIdent } from "../../core/index.ts";
 import {
@@ -78,6 +79,10 @@ const ENDPOINTS = [
 /** A Hono app to mount at /iceberg. */
 export function icebergRoutes(options: IcebergRoutesOptions): Hono {
   const app = new Hono();
+  const tooLarge = () => {
+    throw new LakeSyncError("TooLarge", `A body has at most ${BODY_BYTES_MAX} bytes.`);
+  };
+  app.use(bodyLimit({ maxSize: BODY_BYTES_MAX, onError: tooLarge }));
 
   const caller = async (c: Context): Promise<IcebergCaller> => {
     const found = await options.requireGateway(c);
@@ -240,7 +245,6 @@ function pageOf(c: Context): PageRequest {
 
 async function body<T>(c: Context, shape: z.ZodType<T>): Promise<T> {
   const text = await c.req.text();
-  if (text.length > BODY_BYTES_MAX) throw new LakeSyncError("TooLarge", `A body has at most ${BODY_BYTES_MAX} bytes.`);
   let parsed: unknown;
   try {
     parsed = parseJson(text);

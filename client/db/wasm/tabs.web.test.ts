@@ -126,7 +126,8 @@ describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
     await until(() => tabs[1].db.leads);
     await tabs[1].tracker.insert("todos", "2", { title: "b" });
     await until(() => pushed.includes("2"));
-    expect(pushed).toEqual(["1", "2"]);
+    // The killed tab may have died before it noted the answer: then "1" goes out twice, and lands once (PU2).
+    expect([...new Set(pushed)]).toEqual(["1", "2"]);
     syncs[1]?.stopAutoSync();
     await tabs[1].db.close();
   });

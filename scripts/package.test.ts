@@ -1,0 +1,117 @@
+/**
+ * The package as npm would publish it, as its users meet it: unpacked beside nothing but the dependencies that it names, in
+ * a fresh Vite project and in a page without a bundler, opened in Chromium.
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Browser, chromium } from "playwright-core";
+import { publint } from "publint";
+import { build, createServer, preview } from "vite";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { chromiumLaunchOptions, unpackChromium } from "./testing/chromium.ts";
+
+const REPOSITORY = join(import.meta.dirname, "..");
+let folder: string;
+let tarball: string;
+let installed: string;
+let browser: Browser;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "lakesync-package-"));
+  const npm = (...args: string[]) => execFileSync("npm", args, { cwd: REPOSITORY, encoding: "utf8" });
+  npm("run", "build");
+  const [packed] = JSON.parse(npm("pack", "--json", "--pack-destination", folder)) as [{ filename: string }];
+  tarball = join(folder, packed.filename);
+  const modules = join(folder, "vite", "node_modules");
+  installed = join(modules, "lakesync");
+  mkdirSync(installed, { recursive: true });
+  execFileSync("tar", ["xzf", tarball, "-C", installed, "--strip-components=1"]);
+  const { dependencies } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  for (const name of Object.keys(dependencies))
+    cpSync(join(REPOSITORY, "node_modules", name), join(modules, name), { recursive: true });
+  unpackChromium();
+  browser = await chromium.launch(chromiumLaunchOptions());
+}, 120_000);
+
+afterAll(async () => {
+  await browser?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** An app that counts its own starts in a database without any settings. @param from where it imports the client from */
+function writeApp(root: string, from: string): void {
+  mkdirSync(root, { recursive: true });
+  writeFileSync(join(root, "package.json"), '{ "private": true, "type": "module" }');
+  writeFileSync(join(root, "index.html"), '<!doctype html><pre></pre><script type="module" src="./main.js"></script>');
+  writeFileSync(
+    join(root, "main.js"),
+    `import { LocalDB, SyncTracker } from ${JSON.stringify(from)};
+     const db = await LocalDB.open({ name: "app", schema: { starts: { note: { type: "string" } } } });
+     await new SyncTracker(db).insert("starts", crypto.randomUUID(), { note: "é" });
+     const [{ n }] = await db.query("SELECT count(*) AS n FROM starts");
+     document.querySelector("pre").textContent = db.backend + " " + n;`,
+  );
+}
+
+/** What the app shows at its first and its second start. */
+async function startTwice(url: string): Promise<string[]> {
+  const context = await browser.newContext();
+  const shown: string[] = [];
+  for (let start = 0; start < 2; start++) {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => shown.push(String(error)));
+    await page.goto(url);
+    shown.push((await page.locator("pre:not(:empty)").textContent()) ?? "");
+    await page.close();
+  }
+  await context.close();
+  return shown;
+}
+
+const addressOf = (server: { resolvedUrls: { local: string[] } | null }): string =>
+  server.resolvedUrls?.local[0] ?? "nowhere";
+
+test("a fresh Vite project, served as in development and built, has LocalDB on OPFS without any configuration", async () => {
+  const root = join(folder, "vite");
+  writeApp(root, "lakesync/client");
+  const quiet = { root, configFile: false, logLevel: "error" } as const;
+  const server = await createServer({ ...quiet, server: { port: 0 } });
+  await server.listen();
+  expect(await startTwice(addressOf(server))).toEqual(["opfs 1", "opfs 2"]);
+  await server.close();
+  await build(quiet);
+  const built = await preview({ ...quiet, preview: { port: 0 } });
+  expect(await startTwice(addressOf(built))).toEqual(["opfs 1", "opfs 2"]);
+  await built.close();
+});
+
+test("a page without a bundler imports one file of the package, and has the same", async () => {
+  const root = join(folder, "plain");
+  writeApp(root, "./lakesync/lakesync.js");
+  cpSync(join(installed, "dist", "browser"), join(root, "lakesync"), { recursive: true });
+  // Nothing but a server of files: `preview` transforms nothing.
+  const files = await preview({
+    root,
+    configFile: false,
+    logLevel: "error",
+    build: { outDir: "." },
+    preview: { port: 0 },
+  });
+  expect(await startTwice(addressOf(files))).toEqual(["opfs 1", "opfs 2"]);
+  await files.close();
+});
+
+test("publint finds nothing but the one thing that is meant", async () => {
+  const { messages } = await publint({ pkgDir: installed, strict: true });
+  // `browser` keeps node:sqlite out of bundles; its successor, `imports`, cannot name a source and a compiled file both.
+  expect(messages.map((m) => m.code)).toEqual(["USE_EXPORTS_OR_IMPORTS_BROWSER"]);
+});
+
+test("types resolve from every subpath, for ES modules by Node and by bundlers", () => {
+  const attw = join(dirname(fileURLToPath(import.meta.resolve("@arethetypeswrong/cli/package.json"))), "dist/index.js");
+  const report = execFileSync(process.execPath, [attw, tarball, "--profile", "esm-only"], { encoding: "utf8" });
+  expect(report).toContain("lakesync/client");
+});

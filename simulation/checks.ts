@@ -1,0 +1,106 @@
+/** What is checked all along: pages as they are served, devices as they come to be in step, and what was promised to apps. */
+import type { PullInput, PullPage } from "../core/index.ts";
+import type { Written } from "./act.ts";
+import { type Cells, difference, type Oracle } from "./oracle.ts";
+import type { Device } from "./world/device.ts";
+import type { World } from "./world.ts";
+
+/** [PL3] [PL4] [PL7] Nobody is served what they may not see. @returns what is wrong with a page */
+export function checkPage(oracle: Oracle, { claims, clientId = "" }: PullInput, page: PullPage): string | undefined {
+  if (claims.role === "admin") return undefined;
+  for (const { table, rowIds, ops } of page.batches) {
+    const letters = Map.groupBy(rowIds.keys(), (at) => rowIds[at] as string);
+    for (const [rowId, places] of letters) {
+      const sent = places.map((at) => ops[at]);
+      if (sent.some((letter) => letter === "I" || letter === "U")) {
+        const row = oracle.row(table, rowId);
+        if (!oracle.inForce.some((rules) => oracle.sees(rules, claims, table, row)))
+          return `${table}/${rowId}, a row that is not theirs to see`;
+      } else if (!oracle.everSeen(claims, clientId, table, rowId))
+        return `the end of ${table}/${rowId}, a row that was never theirs to see`;
+    }
+  }
+  return undefined;
+}
+
+/** A synced table's rows on a device, NULLs left out. */
+export async function rowsOn(world: World, device: Device): Promise<Map<string, Cells>> {
+  const rows = new Map<string, Cells>();
+  for (const table of Object.keys(world.tables)) {
+    const { columns, rows: found } = await device.disk.look(`SELECT * FROM ${table}`);
+    for (const values of found) {
+      const cells = Object.fromEntries(
+        columns.flatMap((name, at) => (name === "id" || values[at] === null ? [] : [[name, values[at]]])),
+      );
+      rows.set(`${table}/${String(values[columns.indexOf("id")])}`, cells as Cells);
+    }
+  }
+  return rows;
+}
+
+const countOf = async (device: Device, sql: string): Promise<number> =>
+  Number((await device.disk.look(sql)).rows[0]?.[0] ?? 0);
+
+export const outboxOf = (device: Device): Promise<number> => countOf(device, "SELECT count(*) FROM lakesync_outbox");
+
+/** A round ended well, and nothing has changed since it began: then the device holds what it may see, and nothing else. */
+export async function checkDevice(world: World, device: Device): Promise<void> {
+  const { oracle, watch } = world;
+  if (watch.began(device) !== oracle.moment || oracle.inForce.length > 1 || world.admin.waiting > 0) return;
+  if ((await outboxOf(device)) > 0 || device.token === "") return;
+  const claims = JSON.parse(atob(device.token.split(".")[1] ?? ""));
+  const wrong = difference(oracle.expected(claims), await rowsOn(world, device));
+  if (wrong) world.fail(`[C9] ${device.name} has just synced, and ${wrong}`);
+}
+
+/** What apps were promised and what devices have seen, kept outside of them. */
+export class Watch {
+  readonly #began = new Map<Device, number>();
+  readonly #cursors = new Map<Device, Seqs>();
+  readonly committedBy = new Map<Device, Written[]>();
+
+  /** @param moment of the oracle */
+  asks(device: Device, moment: number): void {
+    if (!this.#began.has(device)) this.#began.set(device, moment);
+  }
+
+  /** The oracle's moment when the device's round began; told once. */
+  began(device: Device): number | undefined {
+    const moment = this.#began.get(device);
+    this.#began.delete(device);
+    return moment;
+  }
+
+  committed(device: Device, written: readonly Written[]): void {
+    this.committedBy.set(device, [...(this.committedBy.get(device) ?? []), ...written]);
+  }
+
+  /** [PL1] A cursor only moves forward, but where the device starts over. */
+  async progressed(world: World, device: Device): Promise<void> {
+    const [row] = (await device.disk.look("SELECT value FROM lakesync_meta WHERE key = 'cursor'")).rows;
+    const next = seqsOf(String(row?.[0] ?? ""));
+    const held = this.#cursors.get(device);
+    this.#cursors.set(device, next);
+    if (!held) return;
+    for (const [shard, { bound, seq }] of next) {
+      const before = held.get(shard);
+      if (before && before.bound === bound && before.seq > seq)
+        world.fail(`[PL1] ${device.name}'s cursor in ${shard} went back from ${before.seq} to ${seq}`);
+    }
+  }
+}
+
+type Seqs = ReadonlyMap<string, { readonly bound: string; readonly seq: number }>;
+
+/** The parts of a cursor, which is opaque to devices, not to us. */
+function seqsOf(cursor: string): Seqs {
+  if (cursor === "") return new Map();
+  const { m, t, s } = JSON.parse(atob(cursor.replaceAll("-", "+").replaceAll("_", "/")));
+  return new Map(
+    Object.entries(s as Record<string, [string, number, unknown]>).map(([shard, [fingerprint, seq, third]]) => [
+      shard,
+      // A scan remembers where it began: its end is a position of another kind.
+      { bound: `${m}/${t}/${fingerprint}/${typeof third === "string"}`, seq },
+    ]),
+  );
+}

@@ -1,0 +1,45 @@
+/**
+ * Ears on the product: what each shard accepts and what it serves, at the very moment, and which rules a tenant stored. The
+ * product is not changed by it.
+ */
+import { type PullInput, type PullPage, type PushInput, ShardEngine, TenantEngine } from "../core/index.ts";
+import { type Delta, deltasOf, type SyncRules } from "../schemas/index.ts";
+
+export interface Ears {
+  accepted(deltas: readonly Delta[], shard: string): void;
+  served(input: PullInput, page: PullPage, shard: string): void;
+  rulesStored(version: number, rules: SyncRules): void;
+}
+
+let ears: Ears | undefined;
+
+/** @param listener undefined: nobody listens any more */
+export function listen(listener: Ears | undefined): void {
+  ears = listener;
+}
+
+const { push, pull } = ShardEngine.prototype;
+const { putRules } = TenantEngine.prototype;
+
+ShardEngine.prototype.push = function (input: PushInput) {
+  const result = push.call(this, input);
+  if (!result.ok || !ears) return result;
+  const refused = new Set(result.value.rejected.map((r) => `${r.table}/${r.rowId} ${r.hlc}`));
+  const deltas = input.batches
+    .flatMap((batch) => [...deltasOf(batch)])
+    .filter((d) => !refused.has(`${d.table}/${d.rowId} ${d.hlc}`));
+  ears.accepted(deltas, this.config?.shard ?? "");
+  return result;
+};
+
+ShardEngine.prototype.pull = function (input: PullInput) {
+  const result = pull.call(this, input);
+  if (result.ok) ears?.served(input, result.value, this.config?.shard ?? "");
+  return result;
+};
+
+TenantEngine.prototype.putRules = function (rules: SyncRules) {
+  const result = putRules.call(this, rules);
+  if (result.ok) ears?.rulesStored(this.state.rulesVersion, rules);
+  return result;
+};

@@ -1,0 +1,228 @@
+/**
+ * What happens in a world, drawn from its seed: who is there, what they do and when, what goes wrong. A plan is plain data, so
+ * that a failing one can be made smaller and kept.
+ */
+import type { SyncRules } from "../schemas/index.ts";
+import { Random } from "./kernel/random.ts";
+import type { DeviceSpec } from "./world/device.ts";
+import type { Weather, WeatherKind } from "./world/network.ts";
+
+export interface Op {
+  readonly op: "insert" | "update" | "delete" | "upsert" | "bulk" | "sql" | "replace" | "rename";
+  readonly table: string;
+  readonly rowId: string;
+  /** Texts are unique in a plan: by them an edit is known again wherever it turns up. */
+  readonly values: Readonly<Record<string, string | number | null>>;
+}
+
+export type Action = { readonly at: number } & (
+  | { readonly kind: "edit"; readonly device: number; readonly ops: readonly Op[] }
+  | { readonly kind: "rules"; readonly set: keyof typeof RULES }
+  | { readonly kind: "claims"; readonly user: string; readonly teams: readonly string[] }
+  | { readonly kind: "column"; readonly table: string; readonly column: string }
+  | { readonly kind: "shards"; readonly table: string; readonly shards: number }
+  | { readonly kind: "cut" | "silent"; readonly device: number; readonly ms: number }
+  | { readonly kind: "kill" | "wake" | "copy"; readonly device: number }
+  | { readonly kind: "crash" | "evict"; readonly what: string }
+  | { readonly kind: "clock"; readonly device: number; readonly ms: number }
+  | { readonly kind: "gatewayClock" | "leap"; readonly ms: number }
+  | { readonly kind: "flush" }
+);
+
+export interface Plan {
+  readonly seed: number;
+  readonly devices: readonly DeviceSpec[];
+  readonly teams: Readonly<Record<string, readonly string[]>>;
+  readonly shards: Readonly<Record<string, number>>;
+  readonly rules: keyof typeof RULES;
+  readonly tokenMs: number;
+  readonly flushAgeMs: number;
+  readonly weather: Readonly<Partial<Weather>>;
+  readonly actions: readonly Action[];
+  /** When the faults stop. Milliseconds after the start. */
+  readonly endMs: number;
+}
+
+const TABLES = ["todos", "notes"];
+const USERS = ["alice", "bob", "carol"];
+const TEAMS = ["red", "blue"];
+
+const own = { name: "own", tables: TABLES, filters: [{ column: "owner", op: "eq" as const, value: "jwt:sub" }] };
+
+export const RULES = {
+  own: { buckets: [own] },
+  team: {
+    buckets: [own, { name: "team", tables: ["todos"], filters: [{ column: "team", op: "in", value: "jwt:teams" }] }],
+  },
+  ranked: {
+    buckets: [
+      { ...own, write: [] },
+      { name: "top", tables: TABLES, filters: [{ column: "rank", op: "gte", value: 3 }], write: [] },
+    ],
+  },
+  open: { buckets: [{ name: "all", tables: TABLES, filters: [], write: [] }] },
+  none: { buckets: [] },
+} as const satisfies Record<string, SyncRules>;
+
+/** Faults and how likely each may become at worst. */
+const STORMS: readonly (readonly [WeatherKind, number])[] = [
+  ["rpcLost", 0.04],
+  ["rpcAnswerLost", 0.04],
+  ["calleeDies", 0.02],
+  ["callerDies", 0.01],
+  ["requestLost", 0.25],
+  ["answerLost", 0.25],
+  ["requestTwice", 0.3],
+  ["socketDies", 0.05],
+  ["storeFails", 0.08],
+  ["storeSilent", 0.06],
+  ["storeTwice", 0.08],
+  ["queueLost", 0.5],
+  ["queueTwice", 0.5],
+  ["consumerDies", 0.06],
+  ["deviceDies", 0.004],
+  ["slow", 0.03],
+];
+
+class Drawing {
+  readonly #random: Random;
+  readonly #devices: readonly DeviceSpec[];
+  /** Devices that were copied, in the order of their copies. */
+  readonly #copies: number[] = [];
+  #texts = 0;
+  #fresh = 0;
+  #columns = 0;
+
+  constructor(random: Random, devices: readonly DeviceSpec[]) {
+    this.#random = random;
+    this.#devices = devices;
+  }
+
+  #text(): string {
+    return `v${++this.#texts}`;
+  }
+
+  #rowId(): string {
+    return this.#random.chance(0.75) ? `hot${this.#random.int(0, 5)}` : `row${++this.#fresh}`;
+  }
+
+  #values(device: number, whole: boolean): Op["values"] {
+    const random = this.#random;
+    const values: Record<string, string | number | null> = {};
+    const texts = ["title", "body", ...(this.#columns > 0 ? [`extra${random.int(1, this.#columns)}`] : [])];
+    values[random.pick(texts)] = this.#text();
+    if (random.chance(0.3)) values[random.pick(texts)] = this.#text();
+    if (random.chance(0.08)) values[random.pick(["body", "rank", "team"])] = null;
+    if (random.chance(0.4)) values.rank = random.int(0, 5);
+    if (random.chance(whole ? 0.6 : 0.15)) values.team = random.pick(TEAMS);
+    const mine = random.chance(0.7) ? (this.#devices[device]?.user ?? "alice") : random.pick(USERS);
+    if (random.chance(whole ? 0.9 : 0.15)) values.owner = mine;
+    return values;
+  }
+
+  #op(device: number): Op {
+    const random = this.#random;
+    const table = random.chance(0.75) ? "todos" : "notes";
+    const kinds: Op["op"][] = ["upsert", "upsert", "upsert", "update", "update", "insert", "delete", "delete"];
+    const op = random.chance(0.12) ? random.pick(["bulk", "sql", "replace", "rename"] as const) : random.pick(kinds);
+    return { op, table, rowId: this.#rowId(), values: this.#values(device, op !== "update" && op !== "sql") };
+  }
+
+  #edit(at: number): Action {
+    const device = this.#random.int(0, this.#devices.length + this.#copies.length - 1);
+    const ops = Array.from({ length: this.#random.chance(0.25) ? this.#random.int(2, 4) : 1 }, () => this.#op(device));
+    return { at, kind: "edit", device, ops };
+  }
+
+  /** At times two devices do the same to the same row at the same moment, or one is away while everybody else sleeps. */
+  actions(at: number): Action[] {
+    const action = this.#action(at);
+    if (action.kind === "leap") return this.#away(action);
+    if (action.kind !== "edit" || !this.#random.chance(0.1)) return [action];
+    const copy = this.#copies.indexOf(action.device);
+    const device = copy < 0 ? (action.device + 1) % this.#devices.length : this.#devices.length + copy;
+    const again = (values: Op["values"]) =>
+      Object.fromEntries(
+        Object.entries(values).map(([name, value]) => [name, /^v\d/.test(String(value)) ? this.#text() : value]),
+      );
+    return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
+  }
+
+  #copy(at: number, device: number): Action {
+    this.#copies.push(device);
+    return { at, kind: "copy", device };
+  }
+
+  /** A device is cut off, the others go on, long time passes, more happens, and only then it comes back. */
+  #away(leap: Action): Action[] {
+    const { at } = leap;
+    const device = this.#random.int(0, this.#devices.length - 1);
+    const edits = [1000, 1500, 9000, 9500].map((after) => this.#edit(at + after));
+    const others = edits.filter((edit) => edit.kind === "edit" && edit.device !== device);
+    return [{ at, kind: "cut", device, ms: 15_000 }, ...others, { ...leap, at: at + 8000 }];
+  }
+
+  #action(at: number): Action {
+    const random = this.#random;
+    if (random.chance(0.66)) return this.#edit(at);
+    const device = random.int(0, this.#devices.length - 1);
+    const ms = random.int(500, 60_000);
+    const what = random.pick(["tenant", "shard", "shard", "hub", "catalogue", "workers"]);
+    const others: readonly (readonly [weight: number, make: () => Action])[] = [
+      [4, () => ({ at, kind: random.chance(0.6) ? "cut" : "silent", device, ms })],
+      [3, () => ({ at, kind: "kill", device })],
+      [4, () => ({ at, kind: random.chance(0.6) ? "crash" : "evict", what })],
+      [2, () => ({ at, kind: "rules", set: random.pick(Object.keys(RULES) as (keyof typeof RULES)[]) })],
+      [1, () => ({ at, kind: "claims", user: random.pick(USERS), teams: TEAMS.filter(() => random.chance(0.5)) })],
+      [2, () => ({ at, kind: "shards", table: random.pick(TABLES), shards: random.int(0, 3) })],
+      [1, () => ({ at, kind: "column", table: random.pick(TABLES), column: `extra${++this.#columns}` })],
+      [1.5, () => ({ at, kind: "clock", device, ms: random.pick([-3_600_000, -5000, 3000, 90_000, 3_600_000]) })],
+      [0.5, () => ({ at, kind: "gatewayClock", ms: random.pick([-2000, -400, 2000, 30_000]) })],
+      [1, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
+      [0.7, () => this.#copy(at, device)],
+      [0.7, () => ({ at, kind: "wake", device })],
+      [1.5, () => ({ at, kind: "flush" })],
+    ];
+    let left = random.next() * others.reduce((sum, [weight]) => sum + weight, 0);
+    for (const [weight, make] of others) {
+      left -= weight;
+      if (left < 0) return make();
+    }
+    return this.#edit(at);
+  }
+}
+
+export function planOf(seed: number): Plan {
+  const random = new Random(seed, "plan");
+  const calm = random.chance(0.1);
+  const devices = Array.from({ length: random.int(2, 4) }, (_, at): DeviceSpec => {
+    const skewed = random.chance(0.25);
+    return {
+      name: `device${at}`,
+      user: random.pick(USERS),
+      transport: random.chance(0.5) ? "http" : "socket",
+      skewMs: skewed ? random.pick([-7_200_000, -4000, 2000, 45_000, 7_200_000]) : 0,
+      batchDeltas: random.pick([1, 3, 1000]),
+      pageBytes: random.pick([60, 300, 0]),
+    };
+  });
+  const weather: Partial<Weather> = {};
+  if (!calm)
+    for (const [kind, worst] of STORMS)
+      if (random.chance(0.5)) weather[kind] = Number((random.next() * worst).toFixed(4));
+  const endMs = random.int(20_000, 120_000);
+  const drawing = new Drawing(random, devices);
+  const times = Array.from({ length: random.int(10, 60) }, () => random.int(0, endMs)).sort((a, b) => a - b);
+  return {
+    seed,
+    devices,
+    teams: Object.fromEntries(USERS.map((user) => [user, TEAMS.filter(() => random.chance(0.5))])),
+    shards: { todos: random.int(0, 3), notes: random.pick([0, 0, 1, 2]) },
+    rules: random.pick(["own", "team", "ranked", "open", "open"] as const),
+    tokenMs: random.int(70_000, 200_000),
+    flushAgeMs: random.int(2_000, 30_000),
+    weather,
+    actions: times.flatMap((at) => drawing.actions(at)),
+    endMs,
+  };
+}
