@@ -10,6 +10,13 @@ export {
   flushOnce,
 } from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
+export {
+  type Duties,
+  GatewayRegistry,
+  MaintenanceLedger,
+  type MaintenanceReport,
+  type TableMaintenance,
+} from "./maintenance.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";

@@ -92,7 +92,7 @@ export const COMPACT_DELETE_RATIO = 0.2;
 /** Large files that may hold the same row id, at most: each is read by whoever looks for one row. */
 export const COMPACT_DEPTH_MAX = 4;
 /** What one job rewrites: some ten seconds of a Worker's 30 of CPU. Rows, and bytes of the files. */
-export const COMPACT_JOB_ROWS = 1_500_000;
+export const COMPACT_JOB_ROWS = 1_000_000;
 export const COMPACT_JOB_BYTES = 256 * MiB;
 /** Row groups that a merge holds at once, decoded, beside one that it writes. Bytes, by a rough guess. */
 export const COMPACT_OPEN_BYTES = 52 * MiB;
@@ -111,6 +111,17 @@ export const GRACE_MS = 3600 * SECOND;
 export const ORPHAN_AGE_MS = 3 * 24 * 3600 * SECOND;
 /** Files that one run marks or deletes at most; the rest has time until the next. */
 export const GARBAGE_MAX = 20_000;
+/** Flushes of a table after which it is maintained at once: as many small files as compaction merges. */
+export const MAINTENANCE_FLUSHES = 8;
+/** With fewer flushes a table waits this long. Milliseconds. */
+export const MAINTENANCE_EVERY_MS = 3600 * SECOND;
+/** Expiry reads the manifests of all snapshots that stay, orphan removal lists all files. Milliseconds. */
+export const EXPIRE_EVERY_MS = 6 * 3600 * SECOND;
+export const ORPHANS_EVERY_MS = 24 * 3600 * SECOND;
+/** Queues give a consumer 15 minutes; a run that says nothing for longer has died. Milliseconds. */
+export const MAINTENANCE_LEASE_MS = 15 * 60 * SECOND;
+/** Gateways that one Cron event looks at; a Worker has 10,000 subrequests, and Cron comes every five minutes. */
+export const GATEWAYS_PER_CRON = 2_000;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */
 export const FLUSH_PAGE_BYTES = 4 * MiB;
 

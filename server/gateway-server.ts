@@ -23,10 +23,13 @@ export interface GatewayServerOptions {
   readonly directory?: string;
   /** Directory of static files to serve beside the API, such as a built app; none by default. */
   readonly assets?: string;
+  /** How often Cron comes by; every five minutes by default, as in wrangler.toml. Milliseconds. */
+  readonly cronMs?: number;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
 
+const CRON_MS = 5 * 60_000;
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
 /** What a Worker would have as its R2 binding. */
@@ -36,6 +39,7 @@ export class GatewayServer {
   readonly #options: GatewayServerOptions;
   #miniflare: Miniflare | undefined;
   #url: URL | undefined;
+  #cron: NodeJS.Timeout | undefined;
 
   constructor(options: GatewayServerOptions) {
     this.#options = options;
@@ -72,7 +76,18 @@ export class GatewayServer {
     });
     this.#miniflare = new Miniflare(options);
     this.#url = await this.#miniflare.ready;
+    this.#cron = setInterval(() => this.#comeBy(), this.#options.cronMs ?? CRON_MS).unref();
     return this.#url;
+  }
+
+  /** Miniflare's Cron fires only when told to. What fails now is tried the next time. */
+  async #comeBy(): Promise<void> {
+    try {
+      const worker = await this.#miniflare?.getWorker("lakesync");
+      await worker?.scheduled({ cron: "*/5 * * * *" });
+    } catch (error) {
+      console.error(JSON.stringify({ level: "error", event: "cron", error: String(error) }));
+    }
   }
 
   get url(): URL {
@@ -96,6 +111,7 @@ export class GatewayServer {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#cron);
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }

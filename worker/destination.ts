@@ -6,7 +6,7 @@ import { catalogueServer, type Env } from "../durable-objects/index.ts";
 import { catalogueOf, IcebergAdapter, initParquet, initZstd, type LakeDeps, R2Store } from "../lake/index.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
-function lakeOf(env: Env, gatewayId: string): LakeDeps {
+export function lakeOf(env: Env, gatewayId: string): LakeDeps {
   initParquet(parquetWasm);
   initZstd(zstdDecompressSync);
   return {

@@ -3,7 +3,7 @@
  * flushes leave them, every seventh row superseded; compacted to the end. Prints what the greatest sum of V8's heap, its
  * buffers and the WebAssembly memory was, bytes, and what was done.
  *
- *   node lake/testing/compact-3m.ts <rows>
+ *   node lake/testing/compact-rows.ts <rows> <rows of a file>
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,6 +29,7 @@ import { parquetMemoryBytes } from "../parquet/index.ts";
 import { tableSchema, testLake } from "./lake.ts";
 
 const rows = Number(process.argv[2] ?? 3_000_000);
+const targetRows = Number(process.argv[3] ?? 200_000);
 const FLUSH = 25_000;
 const table = tableSchema(
   (["date", "delay", "distance", "origin", "destination"] as const).map((name, at) => ({
@@ -92,6 +93,24 @@ try {
     counts: { addedFiles: [...files, ...deletes] },
     summary: {},
   }));
+  const live = async () => {
+    const snapshot = currentSnapshot(unwrap(await deps.catalogue.load(ident)).metadata);
+    return { snapshot, files: (await liveEntries(store, snapshot, "data")).length };
+  };
+  /** How many rows there are, and what they are, added up. */
+  const contents = async () => {
+    const sums = [0, 0, 0];
+    const columns = fields.filter(({ name }) => ["_id", "_seq", "delay"].includes(name));
+    for await (const { columns: values } of scanSnapshot(store, (await live()).snapshot, { columns }))
+      for (let at = 0; at < (values[0] as Scalar[]).length; at++) {
+        const [id, seq, delay] = values.map((column) => column[at]) as [string, number, number];
+        if (idOf(seq - 1) === id) sums[0] = (sums[0] as number) + 1;
+        sums[1] = (sums[1] as number) + seq;
+        sums[2] = (sums[2] as number) + delay;
+      }
+    return sums;
+  };
+  const before = await contents();
   peak = 0;
   const started = performance.now();
   const put = store.putStream.bind(store);
@@ -102,25 +121,14 @@ try {
   let written = 0;
   let jobs = 0;
   for (; ; jobs++) {
-    const done = unwrap(await compact(deps, ident));
-    if (process.env.VERBOSE) console.error(JSON.stringify(done), Math.round(peak / 2 ** 20), "MB");
+    const done = unwrap(await compact(deps, ident, { targetRows }));
     if (done.state === "nothing") break;
     written += done.rows;
   }
   const seconds = (performance.now() - started) / 1000;
-  const snapshot = currentSnapshot(unwrap(await deps.catalogue.load(ident)).metadata);
-  const left = await liveEntries(store, snapshot, "data");
-  let seqs = 0;
-  let read = 0;
-  let sorted = true;
-  for await (const { columns } of scanSnapshot(store, snapshot, { columns: fields.slice(0, 3) })) {
-    const ids = columns[0] as string[];
-    sorted &&= ids.every((each, at) => at === 0 || (ids[at - 1] as string) < each);
-    read += ids.length;
-    for (const seq of columns[2] as number[]) seqs += seq;
-  }
-  const deleteFiles = (await liveEntries(store, snapshot, "deletes")).length;
-  console.log(JSON.stringify({ peak, jobs, written, files: left.length, deleteFiles, read, seqs, sorted, seconds }));
+  const { files: count } = await live();
+  const after = await contents();
+  console.log(JSON.stringify({ peak, jobs, written, files: count, before, after, seconds }));
 } finally {
   rmSync(folder, { recursive: true });
 }
