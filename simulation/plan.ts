@@ -226,7 +226,8 @@ export function planOf(seed: number): Plan {
     tokenMs: random.int(70_000, 200_000) * (trusting ? 60 : 1),
     flushAgeMs: random.int(2_000, 30_000),
     weather,
-    actions: times.flatMap((at) => drawing.actions(at)),
+    // What a token says holds until it expires: claims change only where tokens do.
+    actions: times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
     endMs,
   };
 }
