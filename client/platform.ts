@@ -42,6 +42,8 @@ export interface Platform {
   /** Opens the SQLite that this platform has; see `Backend`. */
   readonly openDriver: (options: DriverOptions) => Promise<Driver>;
   readonly tabs?: Tabs;
+  /** Asks for storage that is not cleared when space runs short; absent where nothing is ever cleared. */
+  readonly persist?: () => Promise<boolean>;
 }
 
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
@@ -65,6 +67,7 @@ export function defaultPlatform(): Platform {
       return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
     },
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
+    ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
   };
 }
 

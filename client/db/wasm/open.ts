@@ -3,13 +3,13 @@
  * A database that exists is looked for where it is kept, so that a fault that passes cannot make it look empty.
  */
 import factory from "wa-sqlite/dist/wa-sqlite.mjs";
-import { AccessHandlePoolVFS } from "wa-sqlite/src/examples/AccessHandlePoolVFS.js";
 import type { Clock } from "../../../core/index.ts";
 import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
 import type { Backend, Driver } from "../driver.ts";
 import { browser } from "./browser.ts";
 import { existsInIdb, openIdb } from "./idb.ts";
-import { type FileSystem, MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
+import { openOpfs, opfsFolder } from "./opfs.ts";
+import { MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
 
 type Kept = "opfs" | "idb" | "memory";
 
@@ -39,22 +39,6 @@ async function openOn(kept: Kept, name: string, clock: Clock): Promise<Driver> {
   const files = kept === "memory" ? MEMORY : kept === "idb" ? await openIdb(name) : await openOpfs(name);
   return WasmDriver.open(module, files, name, clock);
 }
-
-async function openOpfs(name: string): Promise<FileSystem> {
-  const vfs = new AccessHandlePoolVFS(opfsFolder(name));
-  await vfs.isReady;
-  return {
-    backend: "opfs",
-    identity: "opfs",
-    vfs,
-    // One owner: the shared memory that WAL otherwise needs can be the owner's own.
-    pragmas:
-      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;",
-    close: () => vfs.close(),
-  };
-}
-
-const opfsFolder = (name: string): string => `lakesync/${encodeURIComponent(name)}`;
 
 async function keptIn(name: string): Promise<Kept | undefined> {
   if (await existsInOpfs(name)) return "opfs";

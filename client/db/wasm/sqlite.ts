@@ -70,7 +70,7 @@ export interface SqliteModule {
 export interface FileSystem {
   readonly backend: "memory" | "opfs" | "idb";
   readonly identity: string;
-  /** Registered with SQLite; absent for memory. */
+  /** Registered with SQLite; absent for memory. wa-sqlite's build holds paths to 64 bytes, so all of them use `DB_PATH`. */
   readonly vfs?: { readonly name: string };
   /** Settings that suit it. */
   readonly pragmas: string;
@@ -78,6 +78,9 @@ export interface FileSystem {
   flush?(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Of the database within its file system. */
+const DB_PATH = "db";
 
 const ROW = 100;
 const DONE = 101;
@@ -131,7 +134,7 @@ export class WasmDriver implements Driver {
     if (files.vfs) module.registerVFS(files.vfs, false);
     const out = module._sqlite3_malloc(8);
     const vfs = files.vfs?.name ?? null;
-    const args = [files.vfs ? name : ":memory:", out, READWRITE_CREATE, vfs];
+    const args = [files.vfs ? DB_PATH : ":memory:", out, READWRITE_CREATE, vfs];
     const result = module.ccall("sqlite3_open_v2", "number", ["string", "number", "number", "string"], args);
     this.#db = module.getValue(out, "*");
     module._sqlite3_free(out);

@@ -98,6 +98,20 @@ describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
     const [entries] = await last.db.query<{ n: number }>("SELECT count(*) AS n FROM lakesync_outbox");
     expect(entries?.n).toBe(ids.size);
   });
+
+  test("[H1] [H3] who takes over goes on with the clock of the one before", async () => {
+    const name = fresh();
+    const tabs = [await openTab(name, backend), await openTab(name, backend)] as const;
+    const aheadMs = 7_200_000;
+    await tabs[0].db.transaction((tx) => tx.setMeta("offset", String(aheadMs)));
+    tabs[0].kill();
+    await until(() => tabs[1].db.leads);
+    await tabs[1].tracker.insert("todos", "1", { title: "a" });
+    const [entry] = await tabs[1].db.query<{ ms: number }>("SELECT hlc >> 16 AS ms FROM lakesync_outbox");
+    expect(entry?.ms).toBeGreaterThan(Date.now() + aheadMs - 60_000);
+    await tabs[1].db.close();
+  });
+
   test("[C3] one tab syncs for all, and another goes on when it is killed", async () => {
     const name = fresh();
     const pushed: string[] = [];

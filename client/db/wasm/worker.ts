@@ -10,7 +10,9 @@
  * say whether it was committed.
  */
 import { LakeSyncError } from "../../../schemas/index.ts";
+import { BOOKKEEPING_SQL } from "../bookkeeping.ts";
 import type { Driver } from "../driver.ts";
+import { seedClock } from "../seed-clock.ts";
 import { browser, type Port } from "./browser.ts";
 import { openDatabase } from "./open.ts";
 import {
@@ -85,6 +87,9 @@ const say = (message: ChannelMessage) => channel?.postMessage(message);
 /** The lock is this worker's: it opens the file and answers from now on. */
 async function lead(name: string, backend: OpenMessage["backend"]): Promise<void> {
   const driver = await openDatabase(name, backend, { now: () => Date.now() });
+  // Whoever takes over goes on with the clock of the one before (H1, H3).
+  await driver.script(BOOKKEEPING_SQL);
+  await seedClock(driver);
   own = { driver, turnstile: new Turnstile(driver), sessions: new Set() };
   follow(session, { backend: driver.backend, identity: driver.identity });
   say({ kind: "leader", leader: session, opened: (leader as NonNullable<typeof leader>).opened });
