@@ -27,7 +27,8 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
     test: {
       include: [filesOf("node")],
       exclude: [...exclude, ...otherKinds("node").map(filesOf)],
-      testTimeout: 60_000,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
     },
   },
   workerd: {
@@ -37,7 +38,7 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
         miniflare: { bindings: { JWT_SECRET: "a secret for tests only, 32 bytes and more", LOG_LEVEL: "error" } },
       }),
     ],
-    test: { include: [filesOf("workerd")], exclude, testTimeout: 60_000 },
+    test: { include: [filesOf("workerd")], exclude, testTimeout: 120_000, hookTimeout: 120_000 },
   },
   web: {
     cacheDir: ".cache/vite-web",
@@ -46,7 +47,8 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
     test: {
       include: [filesOf("web")],
       exclude,
-      testTimeout: 60_000,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
       globalSetup: "./scripts/testing/chromium.ts",
       browser: {
         enabled: true,
@@ -58,7 +60,13 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
     },
   },
   pg: {
-    test: { include: [filesOf("pg")], exclude, testTimeout: 60_000, globalSetup: "./scripts/testing/postgres.ts" },
+    test: {
+      include: [filesOf("pg")],
+      exclude,
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
+      globalSetup: "./scripts/testing/postgres.ts",
+    },
   },
   interop: {
     test: {

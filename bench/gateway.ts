@@ -3,7 +3,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { SignJWT } from "jose";
 import { encodeBatch, PROTOBUF, proto } from "../schemas/index.ts";
 import { SECRET, type World } from "./harness.ts";
-import { type Reply, send } from "./http.ts";
+import { sendOk } from "./http.ts";
 import { COLUMNS, type Edit, RULES, TABLE, toBatch, USER } from "./rows.ts";
 
 const BINARY = { "content-type": PROTOBUF, accept: PROTOBUF };
@@ -12,11 +12,6 @@ export async function signToken(gatewayId: string, sub: string, role: "client" |
   const key = new TextEncoder().encode(SECRET);
   const token = new SignJWT({ gw: gatewayId, sub, role }).setProtectedHeader({ alg: "HS256" });
   return token.setExpirationTime("6h").sign(key);
-}
-
-function checked(reply: Reply): Buffer {
-  if (reply.status === 200) return reply.body;
-  throw new Error(`The gateway answered ${reply.status}: ${reply.body.toString("utf8").slice(0, 500)}`);
 }
 
 export class Gateway {
@@ -53,7 +48,7 @@ export class Gateway {
   async admin(method: string, path: string, body?: unknown): Promise<any> {
     const headers = { authorization: `Bearer ${this.#adminToken}`, "content-type": "application/json" };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    return JSON.parse(checked(await send(method, this.url(`admin/${path}`), headers, text)).toString("utf8"));
+    return JSON.parse((await sendOk(method, this.url(`admin/${path}`), headers, text)).toString("utf8"));
   }
 
   /** A push's body as the SDK sends it: one columnar batch. */
@@ -65,7 +60,7 @@ export class Gateway {
   /** Sends a push and looks that all of it was taken. */
   async push(body: Uint8Array, count: number): Promise<proto.PushResponse> {
     const headers = { ...BINARY, authorization: `Bearer ${this.#token}` };
-    const answer = fromBinary(proto.PushResponseSchema, checked(await send("POST", this.url("push"), headers, body)));
+    const answer = fromBinary(proto.PushResponseSchema, await sendOk("POST", this.url("push"), headers, body));
     if (answer.acceptedCount === count) return answer;
     throw new Error(`${answer.acceptedCount} of ${count} deltas were taken: ${answer.rejected[0]?.message}`);
   }
@@ -74,7 +69,7 @@ export class Gateway {
   async pull(request: MessageInitShape<typeof proto.PullRequestSchema>): Promise<[proto.PullResponse, number]> {
     const headers = { ...BINARY, authorization: `Bearer ${this.#token}` };
     const message = create(proto.PullRequestSchema, { clientId: "device-2", columnar: true, ...request });
-    const body = checked(await send("POST", this.url("pull"), headers, toBinary(proto.PullRequestSchema, message)));
+    const body = await sendOk("POST", this.url("pull"), headers, toBinary(proto.PullRequestSchema, message));
     return [fromBinary(proto.PullResponseSchema, body), body.byteLength];
   }
 }

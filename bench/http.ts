@@ -3,12 +3,12 @@ import { Agent, type IncomingMessage, request } from "node:http";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
-export interface Reply {
+interface Reply {
   readonly status: number;
   readonly body: Buffer;
 }
 
-export function send(
+function send(
   method: string,
   url: URL,
   headers: Readonly<Record<string, string>> = {},
@@ -26,9 +26,20 @@ export function send(
         incoming.on("error", fail);
       },
     );
-    outgoing.on("error", fail);
+    outgoing.on("error", (error: NodeJS.ErrnoException) => {
+      // The other side closed a connection that was idle, just as it was taken up again: nothing was read of the request.
+      if (outgoing.reusedSocket && error.code === "ECONNRESET") send(method, url, headers, body).then(done, fail);
+      else fail(error);
+    });
     outgoing.end(body);
   });
+}
+
+/** Likewise; anything but a 200 ends the benchmark. @returns the body */
+export async function sendOk(...request: Parameters<typeof send>): Promise<Buffer> {
+  const { status, body } = await send(...request);
+  if (status === 200) return body;
+  throw new Error(`${request[1].pathname} answered ${status}: ${body.toString("utf8").slice(0, 500)}`);
 }
 
 /** Closes the open connections, so that the process can end. */

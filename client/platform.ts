@@ -44,6 +44,8 @@ export interface Platform {
   readonly tabs?: Tabs;
   /** Asks for storage that is not cleared when space runs short; absent where nothing is ever cleared. */
   readonly persist?: () => Promise<boolean>;
+  /** Calls `run` when the network may be back; absent where nobody says so. @returns a function that ends it */
+  readonly onOnline?: (run: () => void) => () => void;
 }
 
 const isNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
@@ -68,6 +70,7 @@ export function defaultPlatform(): Platform {
     },
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
     ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
+    ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),
   };
 }
 
@@ -80,6 +83,15 @@ function browserTabs(locks: NonNullable<typeof browser.navigator.locks>): Tabs {
       return { post: (message) => channel.postMessage(message), leave: () => channel.close() };
     },
   };
+}
+
+function onOnline(run: () => void): () => void {
+  const page = globalThis as unknown as Record<
+    "addEventListener" | "removeEventListener",
+    (type: string, run: () => void) => void
+  >;
+  page.addEventListener("online", run);
+  return () => page.removeEventListener("online", run);
 }
 
 const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";

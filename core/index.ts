@@ -10,6 +10,13 @@ export {
   flushOnce,
 } from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
+export {
+  type Duties,
+  GatewayRegistry,
+  MaintenanceLedger,
+  type MaintenanceReport,
+  type TableMaintenance,
+} from "./maintenance.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";
@@ -17,6 +24,7 @@ export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/con
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
 export type { PushInput } from "./shard/input.ts";
+export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
 export type { PushOutcome, Rejected } from "./shard/push.ts";
 export type { ShardStatus } from "./shard/status.ts";

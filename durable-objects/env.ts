@@ -12,6 +12,7 @@ export interface Env {
   /** The lake: data, metadata and checkpoints. */
   readonly LAKE: R2Bucket;
   readonly FLUSH_QUEUE: Queue<FlushMessage>;
+  readonly MAINTENANCE_QUEUE: Queue<MaintenanceMessage>;
   /** Secret of HS256 tokens. One of this and JWKS_URL has to be set. */
   readonly JWT_SECRET?: string;
   /** Where public keys of RS256, ES256 and EdDSA tokens are published. */
@@ -35,4 +36,10 @@ export interface Env {
 export interface FlushMessage {
   readonly gatewayId: string;
   readonly shard: string;
+}
+
+/** A hint that a table's lake is due for maintenance; the truth is the tenant's ledger. */
+export interface MaintenanceMessage {
+  readonly gatewayId: string;
+  readonly table: string;
 }

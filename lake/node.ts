@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { zstdDecompressSync } from "node:zlib";
-import { initParquet, useZstd } from "./parquet/index.ts";
+import { initParquet, initZstd } from "./parquet/index.ts";
 
 export { FolderStore } from "./store/folder.ts";
 
@@ -12,5 +12,5 @@ export function initParquetInNode(): void {
   // The Workers types, which rule here, know no compiler; Node has one.
   const Compiled = WebAssembly.Module as unknown as new (bytes: Uint8Array) => WebAssembly.Module;
   initParquet(new Compiled(readFileSync(path)));
-  useZstd(zstdDecompressSync);
+  initZstd(zstdDecompressSync);
 }

@@ -81,6 +81,47 @@ export const MANIFESTS_MAX = 50;
 export const MANIFEST_BYTES = 2 * MiB;
 /** Files whose keys a flush reads at once to find old rows; a Worker has six connections. */
 export const LOOKUP_CONCURRENCY = 4;
+
+/** A compacted file of this size is left alone until many of its rows are gone. Rows, and bytes of the file. */
+export const COMPACT_TARGET_ROWS = 200_000;
+export const COMPACT_TARGET_BYTES = 64 * MiB;
+/** So many files of one size are merged into one of the next: fewer rewrite rows more often, more leave more files. */
+export const COMPACT_INPUTS_MIN = 8;
+/** A large file is rewritten when this part of its rows is gone. */
+export const COMPACT_DELETE_RATIO = 0.2;
+/** Large files that may hold the same row id, at most: each is read by whoever looks for one row. */
+export const COMPACT_DEPTH_MAX = 4;
+/** What one job rewrites: some ten seconds of a Worker's 30 of CPU. Rows, and bytes of the files. */
+export const COMPACT_JOB_ROWS = 1_000_000;
+export const COMPACT_JOB_BYTES = 256 * MiB;
+/** Row groups that a merge holds at once, decoded, beside one that it writes. Bytes, by a rough guess. */
+export const COMPACT_OPEN_BYTES = 52 * MiB;
+/** A row group that compaction writes; the next merge holds several such. Bytes before compression. */
+export const COMPACT_GROUP_BYTES = 4 * MiB;
+/** Position delete files are merged past this number; every reader reads all of them. */
+export const DELETE_FILES_MAX = 8;
+/** Positions that are merged at once, held in memory. */
+export const DELETES_MERGED_MAX = 250_000;
+/** Snapshots that expiry leaves, whatever their age, and how long it leaves the others. Milliseconds. */
+export const SNAPSHOTS_MIN = 10;
+export const SNAPSHOT_AGE_MS = 24 * 3600 * SECOND;
+/** How long a file is left that no snapshot needs any more: queries that began before go on. Milliseconds. */
+export const GRACE_MS = 3600 * SECOND;
+/** A file that nobody knows is somebody's commit in flight until it is this old; Spark's jobs take hours. Milliseconds. */
+export const ORPHAN_AGE_MS = 3 * 24 * 3600 * SECOND;
+/** Files that one run marks or deletes at most; the rest has time until the next. */
+export const GARBAGE_MAX = 20_000;
+/** Flushes of a table after which it is maintained at once: as many small files as compaction merges. */
+export const MAINTENANCE_FLUSHES = 8;
+/** With fewer flushes a table waits this long. Milliseconds. */
+export const MAINTENANCE_EVERY_MS = 3600 * SECOND;
+/** Expiry reads the manifests of all snapshots that stay, orphan removal lists all files. Milliseconds. */
+export const EXPIRE_EVERY_MS = 6 * 3600 * SECOND;
+export const ORPHANS_EVERY_MS = 24 * 3600 * SECOND;
+/** Queues give a consumer 15 minutes; a run that says nothing for longer has died. Milliseconds. */
+export const MAINTENANCE_LEASE_MS = 15 * 60 * SECOND;
+/** Gateways that one Cron event looks at; a Worker has 10,000 subrequests, and Cron comes every five minutes. */
+export const GATEWAYS_PER_CRON = 2_000;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */
 export const FLUSH_PAGE_BYTES = 4 * MiB;
 

@@ -11,7 +11,11 @@ afterAll(async () => {
   for (const directory of directories) await rm(directory, { recursive: true, force: true });
 });
 
-async function serverIn(directory: string, vars: Record<string, string> = {}): Promise<GatewayServer> {
+async function serverIn(
+  directory: string,
+  vars: Record<string, string> = {},
+  more: { readonly cronMs?: number } = {},
+): Promise<GatewayServer> {
   const jwtSecret = "the same secret before and after a restart";
   const server = new GatewayServer({
     port: 0,
@@ -20,6 +24,7 @@ async function serverIn(directory: string, vars: Record<string, string> = {}): P
     persistence: "sqlite",
     directory,
     vars: { LOG_LEVEL: "error", ...vars },
+    ...more,
   });
   await server.start();
   return server;
@@ -74,6 +79,22 @@ test("[F4] one delta, and then silence: it is in the lake after the configured a
     expect(status.metadata.snapshots[0]?.summary["total-records"]).toBe("1");
     const [shard] = (await request(server, "GET", "/v1/demo/admin/status")).shards;
     expect(shard).toMatchObject({ unflushedDeltas: 0, oldestMs: null, lastError: null });
+  } finally {
+    await server.stop();
+  }
+});
+
+test("[L3] Cron comes by on a server too, and finds tables to maintain", async () => {
+  const server = await serverIn(await newDirectory(), {}, { cronMs: 200 });
+  try {
+    await request(server, "PUT", "/v1/demo/admin/tables/todos", { columns: COLUMNS });
+    await pushOne(server, "a");
+    await request(server, "POST", "/v1/demo/admin/flush");
+    const table = await waitFor(async () => {
+      const { lake } = await request(server, "GET", "/v1/demo/admin/status");
+      return lake.tables[0]?.report ? lake.tables[0] : undefined;
+    });
+    expect(table).toMatchObject({ table: "todos", flushes: 0, report: { ok: true, main: { debt: { rows: 1 } } } });
   } finally {
     await server.stop();
   }

@@ -21,10 +21,15 @@ export interface GatewayServerOptions {
   readonly persistence: "sqlite" | "memory";
   /** Where data is kept; `.lakesync` by default. */
   readonly directory?: string;
+  /** Directory of static files to serve beside the API, such as a built app; none by default. */
+  readonly assets?: string;
+  /** How often Cron comes by; every five minutes by default, as in wrangler.toml. Milliseconds. */
+  readonly cronMs?: number;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
 
+const CRON_MS = 5 * 60_000;
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
 /** What a Worker would have as its R2 binding. */
@@ -34,6 +39,7 @@ export class GatewayServer {
   readonly #options: GatewayServerOptions;
   #miniflare: Miniflare | undefined;
   #url: URL | undefined;
+  #cron: NodeJS.Timeout | undefined;
 
   constructor(options: GatewayServerOptions) {
     this.#options = options;
@@ -41,23 +47,47 @@ export class GatewayServer {
 
   /** Starts workerd and resolves when the gateway answers. @returns its address */
   async start(): Promise<URL> {
-    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", vars } = this.#options;
+    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", assets, vars } = this.#options;
     const { modules, root } = await workerBundle();
-    const { workerOptions } = unstable_getMiniflareWorkerOptions(WRANGLER_TOML);
+    const { workerOptions } = unstable_getMiniflareWorkerOptions(
+      WRANGLER_TOML,
+      undefined,
+      assets === undefined ? {} : { overrides: { assets: { directory: resolve(assets) } } },
+    );
     const persist = persistence === "sqlite" ? resolve(directory) : undefined;
     if (persist) await mkdir(persist, { recursive: true });
     // wrangler's type of the same options differs from Miniflare's in what may be undefined.
-    const worker = workerOptions as unknown as V4WorkerOptions;
+    const { assets: site, ...worker } = workerOptions as unknown as V4WorkerOptions;
     const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, ...vars };
     const options = convertV4MiniflareOptions({
-      workers: [{ ...worker, name: "lakesync", modules: [...modules], modulesRoot: root, bindings }],
+      workers: [
+        {
+          ...worker,
+          name: "lakesync",
+          modules: [...modules],
+          modulesRoot: root,
+          bindings,
+          ...(assets !== undefined && site && { assets: site }),
+        },
+      ],
       host,
       port,
       ...(persist && { resourcePersistencePath: persist }),
     });
     this.#miniflare = new Miniflare(options);
     this.#url = await this.#miniflare.ready;
+    this.#cron = setInterval(() => this.#comeBy(), this.#options.cronMs ?? CRON_MS).unref();
     return this.#url;
+  }
+
+  /** Miniflare's Cron fires only when told to. What fails now is tried the next time. */
+  async #comeBy(): Promise<void> {
+    try {
+      const worker = await this.#miniflare?.getWorker("lakesync");
+      await worker?.scheduled({ cron: "*/5 * * * *" });
+    } catch (error) {
+      console.error(JSON.stringify({ level: "error", event: "cron", error: String(error) }));
+    }
   }
 
   get url(): URL {
@@ -81,6 +111,7 @@ export class GatewayServer {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#cron);
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }

@@ -37,7 +37,7 @@ export async function perform(world: World, action: Action): Promise<void> {
       trace.note(device.name, `${action.kind} off for ${action.ms} ms`);
       if (action.kind === "cut") device.link.cut();
       else device.link.silence();
-      scheduler.after(action.ms, () => device.link.heal());
+      world.onDay(action.at + action.ms, () => device.link.heal());
       return;
     case "kill":
       device?.process.die();
@@ -63,6 +63,7 @@ export async function perform(world: World, action: Action): Promise<void> {
       return;
     case "leap":
       trace.note("world", `sleeps for ${action.ms / 3_600_000} hours`);
+      world.sleptMs += action.ms;
       scheduler.leap(action.ms);
       return;
     case "flush":
@@ -73,7 +74,7 @@ export async function perform(world: World, action: Action): Promise<void> {
 }
 
 function disturb({ gateway }: World, how: "crash" | "evict", what: string): void {
-  if (what === "workers") return gateway.crashWorkers();
+  if (what === "workers") gateway.crashWorkers();
   for (const host of gateway.hosts) if (host.name.startsWith(`${what}:`)) host[how]();
 }
 

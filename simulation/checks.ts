@@ -53,6 +53,32 @@ export async function checkDevice(world: World, device: Device): Promise<void> {
   if (wrong) world.fail(`[C9] ${device.name} has just synced, and ${wrong}`);
 }
 
+/** [C4] What an app has written and not pushed is what it sees, unless something newer has come. @returns what is hidden */
+async function hiddenEdit(world: World, device: Device): Promise<string | undefined> {
+  const tables = new Map<number, { name: string; columns: { name: string }[] }>();
+  for (const [id, name, columns] of (await device.disk.look("SELECT id, name, columns FROM lakesync_tables")).rows)
+    tables.set(Number(id), { name: String(name), columns: JSON.parse(String(columns)) });
+  const waiting = new Map<string, { first: string; cells: Record<string, unknown> }>();
+  const outbox = "SELECT printf('%016x', hlc), tbl, op, row_id, cells FROM lakesync_outbox ORDER BY hlc";
+  for (const [hlc, tbl, op, rowId, json] of (await device.disk.look(outbox)).rows) {
+    const table = tables.get(Number(tbl));
+    const key = `${table?.name}/${rowId}`;
+    const { first, cells } = waiting.get(key) ?? { first: String(hlc), cells: {} };
+    const named = (JSON.parse(String(json ?? "[]")) as unknown[]).flatMap((value, at) =>
+      Array.isArray(value) ? [] : [[table?.columns[at]?.name ?? "", value]],
+    );
+    waiting.set(key, { first, cells: op === "D" ? {} : { ...cells, ...Object.fromEntries(named) } });
+  }
+  const shown = waiting.size > 0 ? await rowsOn(world, device) : new Map<string, Cells>();
+  for (const [key, { first, cells }] of waiting) {
+    const row = shown.get(key);
+    if (!row || world.oracle.touchedSince(key, first)) continue;
+    const hidden = Object.entries(cells).find(([name, value]) => (row[name] ?? null) !== value);
+    if (hidden) return `${key}.${hidden[0]} is ${row[hidden[0]]}, and ${hidden[1]} waits to be pushed`;
+  }
+  return undefined;
+}
+
 /** What apps were promised and what devices have seen, kept outside of them. */
 export class Watch {
   readonly #began = new Map<Device, number>();
@@ -75,8 +101,10 @@ export class Watch {
     this.committedBy.set(device, [...(this.committedBy.get(device) ?? []), ...written]);
   }
 
-  /** [PL1] A cursor only moves forward, but where the device starts over. */
+  /** [C4] [PL1] A cursor only moves forward, but where the device starts over. */
   async progressed(world: World, device: Device): Promise<void> {
+    const hidden = await hiddenEdit(world, device);
+    if (hidden) world.fail(`[C4] on ${device.name}, ${hidden}`);
     const [row] = (await device.disk.look("SELECT value FROM lakesync_meta WHERE key = 'cursor'")).rows;
     const next = seqsOf(String(row?.[0] ?? ""));
     const held = this.#cursors.get(device);

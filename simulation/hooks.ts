@@ -1,5 +1,5 @@
 /**
- * How product code that was written for workerd is loaded in Node: three modules of the platform are replaced, and a planted
+ * How product code that was written for workerd is loaded in Node: some modules are replaced, and a planted
  * bug is a change of the source as it is read. Nothing of this is in the product's bundle.
  */
 import { readFileSync } from "node:fs";
@@ -12,6 +12,7 @@ const ROOT = new URL("../", HERE).href;
 const REPLACED: Readonly<Record<string, string>> = {
   "cloudflare:workers": new URL("fakes/workers.ts", HERE).href,
   jose: new URL("fakes/jose.ts", HERE).href,
+  vitest: new URL("fakes/vitest.ts", HERE).href, // contract suites stand behind the doors of what is used here
 };
 
 /** Node 24 knows them; the types, which are those of Workers and of an older Node, do not. */

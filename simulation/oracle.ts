@@ -58,6 +58,11 @@ export class Oracle {
     return this.rules.at(-1) ?? { buckets: [] };
   }
 
+  /** Whether a row took an edit with a clock from this on. */
+  touchedSince(row: string, hlc: string): boolean {
+    return (this.#rows.get(row) ?? []).some((edit) => edit.hlc >= hlc);
+  }
+
   /** Every edit, once. */
   *edits(): Generator<Accepted> {
     for (const edits of this.#rows.values()) yield* edits;

@@ -87,6 +87,8 @@ const STORMS: readonly (readonly [WeatherKind, number])[] = [
 class Drawing {
   readonly #random: Random;
   readonly #devices: readonly DeviceSpec[];
+  /** Devices that were copied, in the order of their copies. */
+  readonly #copies: number[] = [];
   #texts = 0;
   #fresh = 0;
   #columns = 0;
@@ -127,12 +129,40 @@ class Drawing {
   }
 
   #edit(at: number): Action {
-    const device = this.#random.int(0, this.#devices.length - 1);
+    const device = this.#random.int(0, this.#devices.length + this.#copies.length - 1);
     const ops = Array.from({ length: this.#random.chance(0.25) ? this.#random.int(2, 4) : 1 }, () => this.#op(device));
     return { at, kind: "edit", device, ops };
   }
 
-  action(at: number): Action {
+  /** At times two devices do the same to the same row at the same moment, or one is away while everybody else sleeps. */
+  actions(at: number): Action[] {
+    const action = this.#action(at);
+    if (action.kind === "leap") return this.#away(action);
+    if (action.kind !== "edit" || !this.#random.chance(0.1)) return [action];
+    const copy = this.#copies.indexOf(action.device);
+    const device = copy < 0 ? (action.device + 1) % this.#devices.length : this.#devices.length + copy;
+    const again = (values: Op["values"]) =>
+      Object.fromEntries(
+        Object.entries(values).map(([name, value]) => [name, /^v\d/.test(String(value)) ? this.#text() : value]),
+      );
+    return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
+  }
+
+  #copy(at: number, device: number): Action {
+    this.#copies.push(device);
+    return { at, kind: "copy", device };
+  }
+
+  /** A device is cut off, the others go on, long time passes, more happens, and only then it comes back. */
+  #away(leap: Action): Action[] {
+    const { at } = leap;
+    const device = this.#random.int(0, this.#devices.length - 1);
+    const edits = [1000, 1500, 9000, 9500].map((after) => this.#edit(at + after));
+    const others = edits.filter((edit) => edit.kind === "edit" && edit.device !== device);
+    return [{ at, kind: "cut", device, ms: 15_000 }, ...others, { ...leap, at: at + 8000 }];
+  }
+
+  #action(at: number): Action {
     const random = this.#random;
     if (random.chance(0.66)) return this.#edit(at);
     const device = random.int(0, this.#devices.length - 1);
@@ -148,8 +178,8 @@ class Drawing {
       [1, () => ({ at, kind: "column", table: random.pick(TABLES), column: `extra${++this.#columns}` })],
       [1.5, () => ({ at, kind: "clock", device, ms: random.pick([-3_600_000, -5000, 3000, 90_000, 3_600_000]) })],
       [0.5, () => ({ at, kind: "gatewayClock", ms: random.pick([-2000, -400, 2000, 30_000]) })],
-      [0.5, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
-      [0.7, () => ({ at, kind: "copy", device })],
+      [1, () => ({ at, kind: "leap", ms: random.pick([3_600_000, 24 * 3_600_000, 9 * 24 * 3_600_000]) })],
+      [0.7, () => this.#copy(at, device)],
       [0.7, () => ({ at, kind: "wake", device })],
       [1.5, () => ({ at, kind: "flush" })],
     ];
@@ -192,7 +222,7 @@ export function planOf(seed: number): Plan {
     tokenMs: random.int(70_000, 200_000),
     flushAgeMs: random.int(2_000, 30_000),
     weather,
-    actions: times.map((at) => drawing.action(at)),
+    actions: times.flatMap((at) => drawing.actions(at)),
     endMs,
   };
 }

@@ -38,6 +38,12 @@ export interface Verdict {
   readonly settledMs: number;
 }
 
+/** Something that a plan has for a moment of its own time. */
+interface Due {
+  readonly at: number;
+  readonly run: () => void;
+}
+
 export class World {
   readonly plan: Plan;
   readonly scheduler = new Scheduler();
@@ -58,6 +64,9 @@ export class World {
   failure: string | undefined;
   /** How far the gateway's clock is off. Milliseconds. */
   gatewaySkewMs = 0;
+  /** How long everybody has slept. Milliseconds. */
+  sleptMs = 0;
+  #day: Due[] = [];
 
   constructor(plan: Plan) {
     this.plan = plan;
@@ -146,14 +155,31 @@ export class World {
     for (const spec of plan.devices) await this.addDevice(spec);
   }
 
+  /** Time of the plan, which stands still while everybody sleeps. Milliseconds after its start. */
+  onDay(at: number, run: () => void): void {
+    this.#day.push({ at, run });
+  }
+
+  async #liveThrough(): Promise<void> {
+    const { scheduler, plan } = this;
+    const begun = scheduler.now;
+    const over = () => this.failure !== undefined;
+    while (!over()) {
+      const next = this.#day.reduce<Due | undefined>((a, b) => (a && a.at <= b.at ? a : b), undefined);
+      if (!next || next.at > plan.endMs) break;
+      this.#day.splice(this.#day.indexOf(next), 1);
+      await scheduler.runUntil(begun + this.sleptMs + next.at, over);
+      if (!over()) next.run();
+    }
+    await scheduler.runUntil(begun + this.sleptMs + plan.endMs, over);
+  }
+
   async run(): Promise<number> {
-    const { plan, scheduler } = this;
+    const { plan } = this;
     await this.#begin();
     this.network.weather = { ...FAIR, ...plan.weather };
-    const begun = scheduler.now;
-    for (const action of plan.actions)
-      scheduler.after(action.at, () => void this.#guarded(() => perform(this, action)));
-    await scheduler.runUntil(begun + plan.endMs, () => this.failure !== undefined);
+    for (const action of plan.actions) this.onDay(action.at, () => void this.#guarded(() => perform(this, action)));
+    await this.#liveThrough();
     this.network.weather = { ...FAIR };
     for (const { link } of this.devices) link.heal();
     this.trace.note("weather", "clears up");

@@ -3,12 +3,12 @@ import { zstdDecompressSync } from "node:zlib";
 import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
 import { catalogueServer, type Env } from "../durable-objects/index.ts";
-import { catalogueOf, IcebergAdapter, initParquet, type LakeDeps, R2Store, useZstd } from "../lake/index.ts";
+import { catalogueOf, IcebergAdapter, initParquet, initZstd, type LakeDeps, R2Store } from "../lake/index.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
-function lakeOf(env: Env, gatewayId: string): LakeDeps {
+export function lakeOf(env: Env, gatewayId: string): LakeDeps {
   initParquet(parquetWasm);
-  useZstd(zstdDecompressSync);
+  initZstd(zstdDecompressSync);
   return {
     store: new R2Store(env.LAKE, { location: env.LAKE_LOCATION ?? "s3://lakesync-lake" }),
     catalogue: catalogueOf(catalogueServer(env, gatewayId)),

@@ -10,20 +10,27 @@ import {
 import { call, type Env, type FlushMessage, type Plain } from "../durable-objects/index.ts";
 import { err, LakeSyncError, type Result } from "../schemas/index.ts";
 import { destinationFor } from "./destination.ts";
+import { noteFlush } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
 
 /** Flushes everything that was in a shard's log when called. */
-export function flushShard(env: Env, message: FlushMessage): Promise<FlushSummary> {
-  return flushOnce({
+export async function flushShard(env: Env, message: FlushMessage): Promise<FlushSummary> {
+  const written: string[] = [];
+  const summary = await flushOnce({
     source: sourceOf(env, message),
-    destination: guarded(destinationFor(env, message.gatewayId)),
+    destination: guarded(destinationFor(env, message.gatewayId), written),
     clock: { now: () => Date.now() },
     token: crypto.randomUUID(),
   }).catch(failedFlush);
+  await noteFlush(env, message.gatewayId, written);
+  return summary;
 }
 
-/** A bug in a destination is a failure of its batch, told and counted like any other (F3). */
-function guarded(adapter: DatabaseAdapter): FlushDeps["destination"] {
+/**
+ * A bug in a destination is a failure of its batch, told and counted like any other (F3).
+ * @param written takes the names of tables that something was written to
+ */
+function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destination"] {
   const guard = async <T>(answer: Promise<Result<T, LakeSyncError>>): Promise<Result<T, LakeSyncError>> => {
     try {
       return await answer;
@@ -34,7 +41,11 @@ function guarded(adapter: DatabaseAdapter): FlushDeps["destination"] {
   };
   return {
     ensureSchema: (table) => guard(adapter.ensureSchema(table)),
-    insertDeltas: (batch) => guard(adapter.insertDeltas(batch)),
+    insertDeltas: async (batch) => {
+      const receipt = await guard(adapter.insertDeltas(batch));
+      if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0) written.push(batch.table.table);
+      return receipt;
+    },
   };
 }
 
@@ -53,8 +64,8 @@ function sourceOf(env: Env, { gatewayId, shard }: FlushMessage): FlushSource {
   };
 }
 
-export async function consume(batch: MessageBatch<FlushMessage>, env: Env): Promise<void> {
-  const shards = new Map(batch.messages.map((m) => [`${m.body.gatewayId}/${m.body.shard}`, m.body]));
+export async function consume(messages: readonly FlushMessage[], env: Env): Promise<void> {
+  const shards = new Map(messages.map((body) => [`${body.gatewayId}/${body.shard}`, body]));
   for (const body of shards.values()) {
     const summary = await flushShard(env, body);
     if (summary.state === "failed") log("error", { event: "flush", ...body, ...summary });

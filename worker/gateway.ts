@@ -5,14 +5,32 @@
  *   export { Catalogue, Hub, Shard, Tenant } from "lakesync/gateway";
  *   export default createGateway();
  */
-import type { Env, FlushMessage } from "../durable-objects/index.ts";
+import type { Env, FlushMessage, MaintenanceMessage } from "../durable-objects/index.ts";
 import { createApp } from "./app.ts";
+import { scheduled } from "./cron.ts";
 import { consume } from "./flush.ts";
+import { maintainAll } from "./maintenance.ts";
 
 export { Catalogue, type Env, Hub, Shard, Tenant } from "../durable-objects/index.ts";
 
-/** Handlers of HTTP requests and of the flush queue. */
-export function createGateway(): Required<Pick<ExportedHandler<Env, FlushMessage>, "fetch" | "queue">> {
+type Message = FlushMessage | MaintenanceMessage;
+
+/** Handlers of HTTP requests, of the two queues and of Cron. */
+export function createGateway(): Required<Pick<ExportedHandler<Env, Message>, "fetch" | "queue" | "scheduled">> {
   const app = createApp();
-  return { fetch: (request, env, ctx) => app.fetch(request, env, ctx), queue: consume };
+  return {
+    fetch: (request, env, ctx) => app.fetch(request, env, ctx),
+    async queue({ messages }, env) {
+      const bodies = messages.map((message) => message.body);
+      await consume(
+        bodies.filter((body) => "shard" in body),
+        env,
+      );
+      await maintainAll(
+        bodies.filter((body) => "table" in body),
+        env,
+      );
+    },
+    scheduled,
+  };
 }

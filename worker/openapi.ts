@@ -231,10 +231,18 @@ function adminPaths(): JsonObject {
         answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
       }),
     },
+    "/v1/{gatewayId}/admin/compact": {
+      post: operation({
+        id: "compact",
+        summary: "Maintains the lake's tables now: compaction, and what else is due. Answers what was done.",
+        codes: [...SIGNED, "Unavailable"],
+        answer: media({ type: "object", properties: { tables: { type: "array", items: { type: "object" } } } }),
+      }),
+    },
     "/v1/{gatewayId}/admin/status": {
       get: operation({
         id: "status",
-        summary: "Shards, seqs, what waits to be flushed, sockets.",
+        summary: "Shards, seqs, what waits to be flushed, sockets, the lake's debt and last maintenance.",
         codes: SIGNED,
         answer: media({ type: "object", additionalProperties: true }),
       }),

@@ -24,6 +24,7 @@ const ROUTES: readonly [string, string, unknown?][] = [
   ["PUT", "/admin/sync-rules", { buckets: [] }],
   ["GET", "/admin/sync-rules"],
   ["POST", "/admin/flush"],
+  ["POST", "/admin/compact"],
   ["GET", "/admin/status"],
 ];
 const ADMIN = ROUTES.filter(([, path]) => path.startsWith("/admin"));

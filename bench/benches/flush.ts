@@ -5,7 +5,7 @@
 import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld } from "../harness.ts";
-import { send } from "../http.ts";
+import { sendOk } from "../http.ts";
 import { Clock, newRow } from "../rows.ts";
 import { measure, progress, ratioOf, timed } from "../stats.ts";
 
@@ -15,9 +15,7 @@ const SIZES = [
 ];
 
 async function post<T>(url: URL): Promise<T> {
-  const reply = await send("POST", url);
-  if (reply.status !== 200) throw new Error(`The yardstick answered ${reply.status}: ${reply.body.toString("utf8")}`);
-  return JSON.parse(reply.body.toString("utf8"));
+  return JSON.parse((await sendOk("POST", url)).toString("utf8"));
 }
 
 async function bySize({ name, rows, rounds }: (typeof SIZES)[number], out: Sheet): Promise<void> {

@@ -7,7 +7,7 @@
 import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld, type World } from "../harness.ts";
-import { send } from "../http.ts";
+import { sendOk } from "../http.ts";
 import { Clock, changedRow, type Edit, newRow, rowId, scramble, toBareJson } from "../rows.ts";
 import { measure, progress, ratioOf, timed } from "../stats.ts";
 
@@ -41,7 +41,7 @@ async function fill(world: World, gateway: Gateway, count: number, path: string)
     if (at % 100_000 === 0) progress(`pull: ${at} of ${count} rows are there`);
     const edits = Array.from({ length: 1000 }, (_, k): Edit => newRow(at + k, clock, "counted"));
     await gateway.push(gateway.encodePush(edits), edits.length);
-    await send("POST", bare, {}, toBareJson(edits));
+    await sendOk("POST", bare, {}, toBareJson(edits));
   }
   return clock;
 }
@@ -61,7 +61,7 @@ async function rows100k(world: World, out: Sheet): Promise<void> {
     });
     const theirs = await timed(async () => {
       for (let after = 0; after < 100_000; after += BARE_PAGE)
-        await send("GET", new URL(`/read?of=${gateway.id}&after=${after}&rows=${BARE_PAGE}`, world.bare));
+        await sendOk("GET", new URL(`/read?of=${gateway.id}&after=${after}&rows=${BARE_PAGE}`, world.bare));
     });
     if (round === 0) continue; // to warm up
     rates.ours.push(1e8 / ours);
@@ -99,7 +99,7 @@ async function changed1k(world: World, out: Sheet): Promise<void> {
       if (pulled.rows !== 1000) throw new Error(`${pulled.rows} rows came instead of 1,000`);
       next = pulled.cursor;
     });
-    const theirs = await timed(() => send("POST", bare, {}, ids));
+    const theirs = await timed(() => sendOk("POST", bare, {}, ids));
     cursor = next;
     if (round === 0) continue;
     times.ours.push(ours);

@@ -45,7 +45,8 @@ export class Bare extends DurableObject<BareEnv> {
   }
 
   pick(ids: string): string {
-    const sql = `SELECT ${COLUMNS} FROM json_each(?) AS wanted CROSS JOIN keyed WHERE id = wanted.value`;
+    const columns = NAMES.map((name) => `keyed.${name}`).join(", ");
+    const sql = `SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN keyed WHERE keyed.id = wanted.value`;
     return JSON.stringify([...this.ctx.storage.sql.exec(sql, ids).raw()]);
   }
 }

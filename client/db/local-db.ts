@@ -108,6 +108,7 @@ export class LocalDB implements Queryable {
   readonly #mutex = new Mutex();
   readonly #tables: TableRegistry;
   readonly #listeners = new Set<(commit: Commit) => void>();
+  readonly #newsListeners = new Set<(news: unknown) => void>();
   #clientId: ClientId;
   #closed = false;
   /** Other tabs of this database: each hears of the others' commits. */
@@ -119,7 +120,11 @@ export class LocalDB implements Queryable {
     this.#driver = driver;
     this.#tables = tables;
     this.#clientId = clientId;
-    this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (commit) => void this.#heard(commit as TabCommit));
+    this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (message) => {
+      const { news } = message as { news?: unknown };
+      if (news === undefined) void this.#heard(message as TabCommit);
+      else for (const listener of this.#newsListeners) listener(news);
+    });
   }
 
   /**
@@ -221,6 +226,16 @@ export class LocalDB implements Queryable {
   async persist(): Promise<boolean> {
     if (this.backend === "memory") return false;
     return this.platform.persist ? this.platform.persist() : true;
+  }
+
+  /** @internal Tells the other tabs of this database something, beside the commits that they hear of anyway. */
+  tell(news: unknown): void {
+    if (!this.#closed) this.#tabs?.post({ news });
+  }
+
+  /** @internal */
+  onNews(listener: (news: unknown) => void): void {
+    this.#newsListeners.add(listener);
   }
 
   async close(): Promise<void> {

@@ -19,7 +19,7 @@ function keyOf(row: unknown, at: number): unknown {
 }
 
 /** Of what a query gives: scalars, dates, bytes, parsed JSON. */
-export function equal(a: unknown, b: unknown): boolean {
+function equal(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (a instanceof Date || b instanceof Date)

@@ -7,11 +7,17 @@ import { reuseRows } from "./reuse.ts";
 import { type Start, shared } from "./shared.ts";
 
 export interface SyncOverview extends SyncStatus {
+  /** Until the coordinator has been asked for the first time; the rest says nothing yet. */
+  readonly loading: boolean;
+  /** Whether this tab is the one that syncs for all tabs of the database (C3): `startAutoSync` and `stopAutoSync` are its. */
+  readonly leads: boolean;
   /** What the gateway refused and the app has not dismissed (`client.sync.dismiss`), oldest first (C6). */
   readonly rejections: readonly RejectedEdit[];
 }
 
 const UNKNOWN: SyncOverview = {
+  loading: true,
+  leads: true,
   state: "stopped",
   pending: 0,
   live: false,
@@ -42,7 +48,7 @@ const following =
           dirty = false;
           const status = await sync.status();
           const rejections = await sync.rejections();
-          if (!ended) set((held) => merged(held, { ...status, rejections }));
+          if (!ended) set((held) => merged(held, { ...status, rejections, leads: sync.db.leads, loading: false }));
         }
       } catch {
         // The database is closed; the components that asked are about to go.

@@ -292,3 +292,39 @@ test("[C9] from every state and after every event, something is running or sched
     }
   }
 });
+
+test("[C9] a device that waits tries at once when the platform says that it is online again", async () => {
+  const { time, gateway } = world();
+  let online: () => void = () => undefined;
+  let broken = true;
+  const through: LocalGateway = {
+    ...gateway.as(),
+    pull: (call) => {
+      if (broken) throw new LakeSyncError("Network", "no");
+      return gateway.as().pull(call);
+    },
+  };
+  const platform = {
+    ...time.platform(),
+    onOnline: (run: () => void) => {
+      online = run;
+      return () => {
+        online = () => undefined;
+      };
+    },
+  };
+  const db = await LocalDB.open({ name: "d", backend: "memory", schema: SCHEMA, platform });
+  const sync = new SyncCoordinator(db, new LocalTransport(through));
+  sync.startAutoSync();
+  await settled();
+  expect((await sync.status()).state).toBe("waiting");
+  broken = false;
+  online();
+  await settled();
+  expect((await sync.status()).state).toBe("idle");
+  sync.stopAutoSync();
+  online();
+  await settled();
+  expect((await sync.status()).state).toBe("stopped");
+  await db.close();
+});

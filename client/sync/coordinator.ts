@@ -7,7 +7,7 @@
  * A watchdog looks on: when a round makes no progress for `stallMs`, it is cut off, the app is told (`error`, `Timeout`),
  * and the next try is scheduled (C9).
  */
-import { isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
+import { type ErrorCode, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB } from "../db/local-db.ts";
 import type { Transport } from "../transport/port.ts";
 import { Emitter } from "./emitter.ts";
@@ -60,6 +60,12 @@ export interface SyncEvents {
   status: SyncStatus;
 }
 
+/** Between the tabs of a database: what the one that leads says of sync, or the question for it. */
+type TabNews = Omit<SyncStatus, "pending" | "error"> & {
+  readonly error: { code: ErrorCode; message: string } | undefined;
+};
+const ASK = "status?";
+
 const DEFAULTS = {
   batchDeltas: 1000,
   batchBytes: 3 * 1024 * 1024,
@@ -92,6 +98,8 @@ export class SyncCoordinator {
   #abort: AbortController | undefined;
   #round: Promise<SyncReport> | undefined;
   #rejectionsSeen = 0;
+  /** What the tab that leads last said, where that is another one. */
+  #leaders: Omit<SyncStatus, "pending"> | undefined;
   #release: (() => void)[] = [];
 
   constructor(db: LocalDB, transport: Transport, options: SyncOptions = {}) {
@@ -103,6 +111,7 @@ export class SyncCoordinator {
       this.#emitter.emit("change", commit);
       if (commit.origin === "local") this.#on("change");
     });
+    db.onNews((news) => this.#heard(news as TabNews | typeof ASK));
   }
 
   /** Calls `listener` at each such event. @returns a function that ends it */
@@ -116,6 +125,7 @@ export class SyncCoordinator {
    */
   startAutoSync(): void {
     this.#wanted = true;
+    if (!this.db.leads) this.db.tell(ASK);
     this.db.whenLeading(() => this.#start());
   }
 
@@ -129,6 +139,8 @@ export class SyncCoordinator {
       },
     });
     if (stop) this.#release.push(stop);
+    const unlisten = this.db.platform.onOnline?.(() => this.wake());
+    if (unlisten) this.#release.push(unlisten);
     this.#watch();
     this.#on("start");
   }
@@ -156,13 +168,11 @@ export class SyncCoordinator {
 
   async status(): Promise<SyncStatus> {
     const [row] = await this.db.query<{ n: number }>("SELECT count(*) AS n FROM lakesync_outbox");
-    return {
-      state: this.#state,
-      pending: row?.n ?? 0,
-      live: this.#live,
-      syncedAtMs: this.#syncedAtMs,
-      error: this.#error,
-    };
+    return { ...((this.db.leads ? undefined : this.#leaders) ?? this.#own()), pending: row?.n ?? 0 };
+  }
+
+  #own(): Omit<SyncStatus, "pending"> {
+    return { state: this.#state, live: this.#live, syncedAtMs: this.#syncedAtMs, error: this.#error };
   }
 
   /** Edits that the gateway refused and the app has not dismissed, oldest first. */
@@ -310,7 +320,19 @@ export class SyncCoordinator {
     }
   }
 
+  #heard(news: TabNews | typeof ASK): void {
+    if (news !== ASK) {
+      const { error } = news;
+      this.#leaders = { ...news, error: error && new LakeSyncError(error.code, error.message) };
+    }
+    if (news !== ASK || this.db.leads) void this.#announce();
+  }
+
   async #announce(): Promise<void> {
+    if (this.db.leads) {
+      const { error, ...own } = this.#own();
+      this.db.tell({ ...own, error: error && { code: error.code, message: error.message } } satisfies TabNews);
+    }
     if (!this.#emitter.has("status")) return;
     const status = await this.status().catch(() => undefined); // closed meanwhile
     if (status) this.#emitter.emit("status", status);

@@ -11,13 +11,23 @@ import type { Transaction } from "../db/local-db.ts";
 /** Below this, a difference may be the network's or another device's; the hybrid clock evens it out. Milliseconds. */
 const OFFSET_MS_MIN = 10_000;
 
-/** @param midMs our wall clock, halfway between question and answer */
-export async function learnOffset(tx: Transaction, serverHlc: HlcText, midMs: number): Promise<void> {
+/**
+ * The gateway said its time somewhere between question and answer: that span is how exact a measurement can be, and a slow
+ * answer must not pass for a clock that is off.
+ * @param askedMs our wall clock at the question @param answeredMs and at the answer
+ */
+export async function learnOffset(
+  tx: Transaction,
+  serverHlc: HlcText,
+  askedMs: number,
+  answeredMs: number,
+): Promise<void> {
   if (serverHlc === HLC_ZERO) return; // the gateway did not say
-  const measured = Math.round(hlcMillis(serverHlc) - midMs);
+  const measured = Math.round(hlcMillis(serverHlc) - (askedMs + answeredMs) / 2);
+  const exact = OFFSET_MS_MIN + Math.max(0, answeredMs - askedMs) / 2;
   const held = Number((await tx.getMeta("offset")) ?? 0);
-  if (Math.abs(measured - held) < OFFSET_MS_MIN) return;
-  const offset = Math.abs(measured) < OFFSET_MS_MIN ? 0 : measured;
+  if (Math.abs(measured - held) < exact) return;
+  const offset = Math.abs(measured) < exact ? 0 : measured;
   await tx.setMeta("offset", String(offset));
   await tx.run("SELECT lakesync_clock(lakesync_last(), ?)", [offset]);
 }

@@ -104,7 +104,7 @@ export class Round {
     await this.#db.renewClientId();
   }
 
-  async #answered(entries: readonly OutboxEntry[], { answer, midMs }: Timed<PushAnswer>): Promise<void> {
+  async #answered(entries: readonly OutboxEntry[], { answer, askedMs, answeredMs }: Timed<PushAnswer>): Promise<void> {
     const refusals = new Map(answer.rejected.map((r) => [r.hlc, r]));
     const accepted: OutboxEntry[] = [];
     const refused: Verdict[] = [];
@@ -119,7 +119,7 @@ export class Round {
     }
     const { platform, clientId } = this.#db;
     await this.#db.applyRemote(async (tx) => {
-      await learnOffset(tx, answer.serverHlc, midMs);
+      await learnOffset(tx, answer.serverHlc, askedMs, answeredMs);
       const applier = { tx, clientId };
       await settle(
         applier,
@@ -171,9 +171,9 @@ export class Round {
       else throw error;
       return true;
     }
-    const { answer: page, midMs } = timed;
+    const { answer: page, askedMs, answeredMs } = timed;
     await db.applyRemote(async (tx) => {
-      await learnOffset(tx, page.serverHlc, midMs);
+      await learnOffset(tx, page.serverHlc, askedMs, answeredMs);
       const sweep = page.resync || cursor === "" ? await Sweep.begin(tx) : await Sweep.resume(tx);
       const applier = { tx, clientId, ...(sweep ? { sweep } : {}) };
       for (const batch of page.batches) await applyBatch(applier, batch);
@@ -205,7 +205,7 @@ export class Round {
     });
     try {
       const answer = await Promise.race([request(abort.signal), cut]);
-      return { answer, midMs: (started + clock.now()) / 2 };
+      return { answer, askedMs: started, answeredMs: clock.now() };
     } finally {
       timers.clear(timer);
       abort.abort();
@@ -215,8 +215,9 @@ export class Round {
 
 interface Timed<T> {
   readonly answer: T;
-  /** Our wall clock halfway between question and answer. */
-  readonly midMs: number;
+  /** Our wall clock at the question, and at the answer. */
+  readonly askedMs: number;
+  readonly answeredMs: number;
 }
 
 function maxHlc(hlcs: readonly HlcText[]): HlcText {

@@ -25,6 +25,7 @@ import type { ShardConfig } from "./config.ts";
 import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
+import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
 import { type PullInput, type PullPage, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
@@ -304,6 +305,11 @@ export class ShardEngine {
     return this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM log WHERE t = ? AND aside IS NULL", t)[0]?.n ?? 0;
   }
 
+  /** What is known of the clocks of a table's clients, for a move. @param index of this shard among `count` */
+  movedClocks(table: string, index: number, count: number): MovedClock[] {
+    return movedClocks(this.#sql, this.#names.get(table) ?? 0, index, count);
+  }
+
   /** Stored rows of a table, by id, for a move to other shards. */
   exportRows(table: string, after: string, limit: number): PackedRow[] {
     const t = this.#names.get(table) ?? 0;
@@ -319,13 +325,14 @@ export class ShardEngine {
    * Takes rows over from another shard as they are, seqs included, so that the lake still knows their versions. Seqs given
    * out from now on come after all of them.
    */
-  importRows(table: string, rows: readonly PackedRow[], head: number): void {
+  importRows(table: string, rows: readonly PackedRow[], head: number, clocks: readonly MovedClock[] = []): void {
     const moved = rows.map(({ id, seq, state }) => {
       const row = unpackRow(seq, state);
       return { id, seq, state: packRow({ ...row, flushedSeq: flushedVersion(row, Number.POSITIVE_INFINITY as Seq) }) };
     });
     this.#atomically(() => {
       writeRows(this.#sql, this.#tableNumber(table), moved);
+      if (clocks.length > 0) noteMovedClocks(this.#sql, this.#tableNumber(table), clocks);
       if (head > this.#head) writeMeta(this.#sql, "head", String(head));
       if (head > this.#head && this.#head === this.#flushed) writeMeta(this.#sql, "flushed", String(head));
     });
@@ -337,7 +344,11 @@ export class ShardEngine {
   /** Forgets a table's rows after they have moved. */
   dropRows(table: string): void {
     const t = this.#names.get(table);
-    if (t !== undefined) this.#atomically(() => this.#sql.exec("DELETE FROM rows WHERE t = ?", t));
+    if (t === undefined) return;
+    this.#atomically(() => {
+      this.#sql.exec("DELETE FROM rows WHERE t = ?", t);
+      forgetMovedClocks(this.#sql, t);
+    });
   }
 
   status(): ShardStatus {

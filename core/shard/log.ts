@@ -100,7 +100,7 @@ function packEdits(entries: readonly LogEntry[]): StoredEdits {
   return { ops, hlcs, columns: [...columns].map(([id, values]) => [Number(id), values]) };
 }
 
-function unpackHlcs(text: string): HlcText[] {
+export function unpackHlcs(text: string): HlcText[] {
   const hlcs: HlcText[] = [];
   for (let at = 0; at < text.length; at += HLC_TEXT_CHARS) hlcs.push(text.slice(at, at + HLC_TEXT_CHARS) as HlcText);
   return hlcs;
@@ -171,6 +171,13 @@ export function listedAfter(sql: SqlStore, head: number): number {
 
 /** A change list that outlived its log row; the clocks are kept to know a repeated edit again (PU2). */
 type StoredList = ChangeList & { readonly hlcs: string };
+
+/** Change lists of a table that outlived their log rows. */
+export function* listsOf(sql: SqlStore, t: number): Generator<StoredList> {
+  for (const { first } of sql.exec<{ first: number }>("SELECT first FROM lists ORDER BY first"))
+    for (const { body } of sql.exec<{ body: string }>("SELECT body FROM lists WHERE first = ?", first))
+      for (const list of JSON.parse(body) as StoredList[]) if (list.t === t) yield list;
+}
 
 /** Names one edit of one client in one table. */
 export const editKey = (edit: { readonly hlc: HlcText; readonly rowId: string }): string => edit.hlc + edit.rowId;

@@ -12,6 +12,7 @@
  */
 import {
   type Claims,
+  type ClientId,
   type DeltaBatch,
   DeltaBatchBuilder,
   err,
@@ -34,7 +35,7 @@ import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint, type TableAccess, tableAccess } from "../sync-rules.ts";
 import type { ShardConfig } from "./config.ts";
 import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
-import { type PackedRow, readRows } from "./store.ts";
+import { type PackedRow, readRows, rowsAfter } from "./store.ts";
 import { type Cells, unpackRow } from "./stored-row.ts";
 
 /** Where a device stands in one shard. */
@@ -73,6 +74,9 @@ export interface PullContext {
   tableNumber(name: string): number;
   tableName(t: number): string;
 }
+
+/** An `R` is nobody's edit, but a batch names a client for each entry. */
+const NOBODY = "gateway" as ClientId;
 
 const expired = () =>
   new LakeSyncError(
@@ -165,14 +169,7 @@ class Page {
 
   /** Rows by id, in the order of their bytes, as SQLite keeps them. */
   #scanRows(name: string, after: string, limit: number): readonly PackedRow[] {
-    return this.#noteRead(
-      this.#context.sql.exec<PackedRow>(
-        "SELECT id, seq, state FROM rows WHERE t = ? AND id > ? ORDER BY id LIMIT ?",
-        this.#context.tableNumber(name),
-        after,
-        limit,
-      ),
-    );
+    return this.#noteRead(rowsAfter(this.#context.sql, this.#context.tableNumber(name), after, limit));
   }
 
   tail(since: number, exact: boolean): Position {
@@ -246,7 +243,8 @@ class Page {
     const held = exact ? seen.slice(0, 1) : seen;
     if (!here.own && !held.some((image) => access.sees((c) => image[c]))) return;
     const builder = this.#builder(name);
-    if (isAlive(state)) builder.add("R", row.id, HLC_ZERO, stampClient(state.inserted), {});
+    // Of a row that never was, of which somebody wrote cells, there is no delete to tell of.
+    if (isAlive(state) || state.deleted === "") builder.add("R", row.id, HLC_ZERO, NOBODY, {});
     else builder.add("D", row.id, stampHlc(state.deleted), stampClient(state.deleted), {});
     this.#count(row.id.length + 40);
   }

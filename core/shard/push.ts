@@ -24,6 +24,7 @@ import type { Candidate, Refusal } from "./admit.ts";
 import type { ShardConfig } from "./config.ts";
 import { byTable, type Item, ownsAll, type PushInput, type TableWork } from "./input.ts";
 import { type Aside, appendLog, editKey, knownEdits, type LogEntry } from "./log.ts";
+import { movedEdits } from "./moved.ts";
 import { type PackedRow, readRows, writeRows } from "./store.ts";
 import { type Cells, flushedVersion, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 import { cellsOf, mayWrite, pick, WRITE_FORBIDDEN } from "./write-rules.ts";
@@ -249,8 +250,9 @@ class TablePush {
     if (this.#traceless.length === 0) return;
     const known = knownEdits(this.#context.sql, t, this.#input.clientId, this.#traceless);
     for (const entry of this.#entries) known.add(editKey(entry));
+    const takenBefore = movedEdits(this.#context.sql, t, this.#input.clientId);
     for (const candidate of this.#traceless) {
-      if (known.has(editKey(candidate))) continue;
+      if (known.has(editKey(candidate)) || takenBefore(candidate.rowId, candidate.hlc)) continue;
       known.add(editKey(candidate));
       this.#entries.push(candidate);
     }

@@ -5,9 +5,10 @@
  *                    the change lists say what changed (decision 17)
  *   log     a push's edits of one table: a blob and its change list; stays until every destination has it
  *   lists   change lists of trimmed log entries, joined, kept for clients that catch up
+ *   moved   clocks of clients that a table's former shards knew (moved.ts)
  *   names   small numbers for table names      clients  whose client id it is      meta  single values
  */
-import type { SqlRow, SqlStore } from "../ports/index.ts";
+import type { SqlRow, SqlStore, SqlValue } from "../ports/index.ts";
 
 const DDL = [
   "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -17,6 +18,7 @@ const DDL = [
   `CREATE TABLE IF NOT EXISTS log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, t INTEGER NOT NULL, client TEXT NOT NULL,
      low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, aside TEXT, changes TEXT NOT NULL, cow TEXT, edits TEXT NOT NULL)`,
   "CREATE TABLE IF NOT EXISTS lists (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, clients TEXT NOT NULL, low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL)",
+  "CREATE TABLE IF NOT EXISTS moved (t INTEGER NOT NULL, idx INTEGER NOT NULL, of INTEGER NOT NULL, client TEXT NOT NULL, upto TEXT NOT NULL, PRIMARY KEY (t, client, idx, of)) WITHOUT ROWID",
 ];
 
 export function createTables(sql: SqlStore): void {
@@ -48,17 +50,47 @@ const BOUND_CHARS = 512 * 1024;
 
 /** Rows by id; ids that are not there are left out. CROSS JOIN keeps json_each the outer loop. */
 export function readRows(sql: SqlStore, t: number, ids: readonly string[]): PackedRow[] {
-  if (ids.length === 0) return [];
   const rows: PackedRow[] = [];
-  for (const text of jsonSlices(ids.map((id) => JSON.stringify(id))))
-    rows.push(
-      ...sql.exec<PackedRow>(
-        "SELECT r.id, r.seq, r.state FROM json_each(?) AS k CROSS JOIN rows AS r WHERE r.t = ? AND r.id = k.value",
-        text,
-        t,
-      ),
-    );
+  for (let at = 0; at < ids.length; at += JOINED_ROWS) {
+    const some = JSON.stringify(ids.slice(at, at + JOINED_ROWS));
+    rows.push(...joinedRows(sql, "json_each(?2) AS k CROSS JOIN rows AS r WHERE r.t = ?1 AND r.id = k.value", t, some));
+  }
   return rows;
+}
+
+/** Rows after an id, in the order of ids' bytes. */
+export function rowsAfter(sql: SqlStore, t: number, after: string, limit: number): PackedRow[] {
+  const rows: PackedRow[] = [];
+  for (let last = after; rows.length < limit; last = rows.at(-1)?.id as string) {
+    const count = Math.min(JOINED_ROWS, limit - rows.length);
+    const from = "(SELECT id, seq, state FROM rows WHERE t = ?1 AND id > ?2 ORDER BY id LIMIT ?3) AS r";
+    const some = joinedRows(sql, from, t, last, count);
+    rows.push(...some);
+    if (some.length < count) break;
+  }
+  return rows;
+}
+
+/** Rows that are read as one text, and the length up to which a row's state is: together below the 2 MB of a value. */
+const JOINED_ROWS = 200;
+const JOINED_BYTES = 8 * 1024;
+
+/**
+ * Rows of a query as one text, cut up here: a row that crosses from SQLite by itself costs several times as much. Neither ids
+ * nor JSON hold control characters. Where a state is long, the rows come one by one.
+ */
+function joinedRows(sql: SqlStore, from: string, ...bindings: SqlValue[]): PackedRow[] {
+  const [joined] = sql.exec<{ text: string | null; long: number }>(
+    `SELECT group_concat(r.id || char(31) || r.seq || char(31) || r.state, char(30)) FILTER (WHERE octet_length(r.state) <= ${JOINED_BYTES}) AS text,
+     count(*) FILTER (WHERE octet_length(r.state) > ${JOINED_BYTES}) AS long FROM ${from}`,
+    ...bindings,
+  );
+  if (joined?.long) return sql.exec<PackedRow>(`SELECT r.id, r.seq, r.state FROM ${from}`, ...bindings);
+  if (!joined?.text) return [];
+  return joined.text.split("\x1e").map((row) => {
+    const [id, seq, state] = row.split("\x1f") as [string, string, string];
+    return { id, seq: Number(seq), state };
+  });
 }
 
 export function writeRows(sql: SqlStore, t: number, rows: Iterable<PackedRow>): void {

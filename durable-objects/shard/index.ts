@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import {
   clientIdTaken,
+  type MovedClock,
   type PackedRow,
   type PullInput,
   type PullPage,
@@ -209,8 +210,17 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
-  async importRows(table: string, rows: readonly PackedRow[], head: number): Promise<Plain<void>> {
-    return plainly(() => this.#engine.importRows(table, rows, head));
+  async movedClocks(table: string, index: number, count: number): Promise<Plain<MovedClock[]>> {
+    return plainly(() => this.#engine.movedClocks(table, index, count));
+  }
+
+  async importRows(
+    table: string,
+    rows: readonly PackedRow[],
+    head: number,
+    clocks: readonly MovedClock[] = [],
+  ): Promise<Plain<void>> {
+    return plainly(() => this.#engine.importRows(table, rows, head, clocks));
   }
 
   async dropRows(table: string): Promise<Plain<void>> {

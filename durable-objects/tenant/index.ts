@@ -7,7 +7,18 @@
  *   switched  every shard knows the new map; drop old rows
  */
 import { DurableObject } from "cloudflare:workers";
-import { type PackedRow, rowHash, type ShardConfig, TenantEngine, type TenantState } from "../../core/index.ts";
+import {
+  type Duties,
+  GatewayRegistry,
+  MaintenanceLedger,
+  type MaintenanceReport,
+  type PackedRow,
+  rowHash,
+  type ShardConfig,
+  type TableMaintenance,
+  TenantEngine,
+  type TenantState,
+} from "../../core/index.ts";
 import {
   type GatewayId,
   LakeSyncError,
@@ -24,15 +35,28 @@ import { DurableSqlStore } from "../sql-store.ts";
 const STEP_MS = 200;
 const STEP_MS_MAX = 30_000;
 
+/** The object that knows all gateways; no gateway id has such a name (S1). */
+export const REGISTRY = "~gateways";
+
 export class Tenant extends DurableObject<Env> {
   readonly #engine: TenantEngine;
   /** Seqs that the shards of a move have to have flushed before they are sealed; forgotten with the memory, and set anew. */
   readonly #goals = new Map<string, number>();
   #waited = 0;
 
+  readonly #sql: DurableSqlStore;
+  #ledger: MaintenanceLedger | undefined;
+  #registry: GatewayRegistry | undefined;
+
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#engine = new TenantEngine(new DurableSqlStore(ctx.storage));
+    this.#sql = new DurableSqlStore(ctx.storage);
+    this.#engine = new TenantEngine(this.#sql);
+  }
+
+  get #maintenance(): MaintenanceLedger {
+    this.#ledger ??= new MaintenanceLedger(this.#sql);
+    return this.#ledger;
   }
 
   /** The tenant's whole state, for routing; cached by callers under its version. */
@@ -54,6 +78,55 @@ export class Tenant extends DurableObject<Env> {
 
   async putRules(gatewayId: string, rules: SyncRules): Promise<Plain<void>> {
     return this.#change(gatewayId, () => this.#engine.putRules(rules));
+  }
+
+  /** Takes note of flushed tables. @returns those that are due for maintenance now */
+  async flushed(gatewayId: string, tables: readonly string[]): Promise<Plain<string[]>> {
+    return plainly(async () => {
+      // Before the ledger knows a table, so that what breaks off here is done at its next flush.
+      if (!tables.every((table) => this.#maintenance.knows(table))) {
+        const registered = await call("registry", this.env.TENANT.getByName(REGISTRY).register(gatewayId));
+        if (!registered.ok) throw registered.error;
+      }
+      return this.#maintenance.flushed(tables, Date.now());
+    });
+  }
+
+  /** Tables that time has made due for maintenance. */
+  async maintenanceDue(_gatewayId: string): Promise<Plain<string[]>> {
+    return plainly(() => this.#maintenance.due(Date.now()));
+  }
+
+  async leaseMaintenance(_gatewayId: string, table: string, token: string): Promise<Plain<Duties | undefined>> {
+    return plainly(() => this.#maintenance.lease(table, token, Date.now()));
+  }
+
+  async settleMaintenance(
+    _gatewayId: string,
+    table: string,
+    token: string,
+    ended: { readonly report: MaintenanceReport; readonly duties: Duties },
+  ): Promise<Plain<void>> {
+    return plainly(() => this.#maintenance.settle(table, token, ended.report, ended.duties, Date.now()));
+  }
+
+  async maintenance(_gatewayId: string): Promise<Plain<TableMaintenance[]>> {
+    return plainly(() => this.#maintenance.status(Date.now()));
+  }
+
+  /** Of the registry only. */
+  async register(gatewayId: string): Promise<Plain<void>> {
+    return plainly(() => this.#gateways.register(gatewayId));
+  }
+
+  /** Of the registry only: gateways whose turn it is. */
+  async gatewaysDue(limit: number): Promise<Plain<string[]>> {
+    return plainly(() => this.#gateways.due(Date.now(), limit));
+  }
+
+  get #gateways(): GatewayRegistry {
+    this.#registry ??= new GatewayRegistry(this.#sql);
+    return this.#registry;
   }
 
   async #change<T>(gatewayId: string, body: () => Result<T, LakeSyncError>): Promise<Plain<T>> {
@@ -131,7 +204,7 @@ export class Tenant extends DurableObject<Env> {
         break;
       case "sealed":
         if (!(await this.#drained(gatewayId, table, from))) return false;
-        for (const shard of from) await this.#copy(gatewayId, table, shard, to);
+        for (const shard of from) await this.#copy(gatewayId, table, shard, from, to);
         this.#engine.switchMove();
         break;
       case "switched":
@@ -178,13 +251,23 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /** Copies rows as they are; a copy that is repeated after a failure writes the same again. */
-  async #copy(gatewayId: GatewayId, table: string, from: string, to: readonly string[]): Promise<void> {
+  async #copy(
+    gatewayId: GatewayId,
+    table: string,
+    shard: string,
+    from: readonly string[],
+    to: readonly string[],
+  ): Promise<void> {
+    const old = this.#shard(gatewayId, shard);
+    const clocks = await this.#ask(old.movedClocks(table, from.indexOf(shard), from.length));
     for (let after = ""; ; ) {
-      const { rows, head } = await this.#ask(this.#shard(gatewayId, from).exportRows(table, after));
+      const { rows, head } = await this.#ask(old.exportRows(table, after));
       const parts = to.map((): PackedRow[] => []);
       for (const row of rows) parts[rowHash(row.id) % to.length]?.push(row);
       for (const [at, part] of parts.entries())
-        await this.#ask(this.#shard(gatewayId, to[at] as string).importRows(table, part, head));
+        await this.#ask(
+          this.#shard(gatewayId, to[at] as string).importRows(table, part, head, after === "" ? clocks : []),
+        );
       const last = rows.at(-1);
       if (!last) return;
       after = last.id;

@@ -22,7 +22,8 @@ export class DemoGateway {
   readonly server: GatewayServer;
   #admin = "";
 
-  constructor(directory: string, port: number) {
+  /** @param assets directory of static files to serve beside the API */
+  constructor(directory: string, port: number, assets?: string) {
     const vars = { LOG_LEVEL: "error" };
     this.server = new GatewayServer({
       port,
@@ -31,6 +32,7 @@ export class DemoGateway {
       persistence: "sqlite",
       directory,
       vars,
+      ...(assets !== undefined && { assets }),
     });
   }
 

@@ -1,9 +1,14 @@
 /**
  * `npm run demo`: real rows from two devices through workerd into Iceberg tables, read back by DuckDB, and compared cell
- * by cell. Needs no account and no network. With --json the last line is one JSON object.
+ * by cell; then the todo app (examples/todo), from the same gateway, until Ctrl-C. Needs no account and no network.
+ *
+ *   --json   the last line is one JSON object
+ *   --stay   keeps the gateway and the app also where nobody is at a terminal; without it, they end with the demo
  */
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { prepareApp, setUpTodo } from "../todo/setup.ts";
 import { compareTables } from "./compare.ts";
 import { type Conflicts, runConflicts } from "./conflicts.ts";
 import { FLIGHT_COLUMNS, flights, MOVIE_COLUMNS, movies } from "./data.ts";
@@ -83,9 +88,14 @@ function progressOf(...devices: Device[]): () => void {
   };
 }
 
-async function main(json: boolean): Promise<boolean> {
+async function main({ json, stay }: { json: boolean; stay: boolean }): Promise<boolean> {
   await rm(DIRECTORY, { recursive: true, force: true });
-  const gateway = new DemoGateway(join(DIRECTORY, "gateway"), 0);
+  const app = join(DIRECTORY, "app");
+  const gateway = new DemoGateway(join(DIRECTORY, "gateway"), 0, stay ? app : undefined);
+  if (stay) {
+    say("building the todo app ...");
+    await prepareApp(gateway.server, app);
+  }
   say("starting the gateway: the edge Worker in workerd, on this machine, data under .demo/ ...");
   const url = await gateway.start();
   say(`gateway at ${url.origin}`);
@@ -106,13 +116,20 @@ async function main(json: boolean): Promise<boolean> {
     await bob.sync.syncOnce();
     await alice.sync.syncOnce();
     await flush();
-    return await report(gateway, [alice, bob, carol], conflicts, json);
+    const { good, summary } = await report(gateway, [alice, bob, carol], conflicts);
+    if (stay) {
+      await setUpTodo(gateway.server);
+      console.log(`\nA todo app for two people, offline first, at ${url.href}\nCtrl-C ends it.`);
+    } else console.log("  npm run demo -- --stay   goes on with a todo app in your browser");
+    if (json) console.log(JSON.stringify(summary));
+    if (stay) await Promise.race(["SIGINT", "SIGTERM"].map((signal) => once(process, signal)));
+    return good;
   } finally {
     await gateway.server.stop();
   }
 }
 
-async function report(gateway: DemoGateway, devices: Device[], conflicts: Conflicts, json: boolean): Promise<boolean> {
+async function report(gateway: DemoGateway, devices: Device[], conflicts: Conflicts) {
   const lake = new DemoLake(gateway, join(DIRECTORY, "lake"));
   const tables: Record<string, { device: number; shard: number; lake: number }> = {};
   let equal = true;
@@ -142,8 +159,7 @@ Look further:
   docs/lake.md      how the tables are laid out, and how DuckDB, PyIceberg and Spark attach
   npm run dev       a gateway of your own on http://localhost:8787`);
   const seconds = Number(((performance.now() - started) / 1000).toFixed(1));
-  if (json) console.log(JSON.stringify({ demo: "lakesync", equal, tables, conflicts, seconds }));
-  return good;
+  return { good, summary: { demo: "lakesync", equal, tables, conflicts, seconds } };
 }
 
 async function show(lake: DemoLake, sql: string): Promise<void> {
@@ -155,4 +171,6 @@ async function show(lake: DemoLake, sql: string): Promise<void> {
   );
 }
 
-process.exitCode = (await main(process.argv.includes("--json"))) ? 0 : 1;
+const json = process.argv.includes("--json");
+const atTerminal = process.stdout.isTTY && process.env.CI === undefined && !json;
+process.exitCode = (await main({ json, stay: atTerminal || process.argv.includes("--stay") })) ? 0 : 1;

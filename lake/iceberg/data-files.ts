@@ -2,9 +2,8 @@
  * Rows, as they come, into data files of bounded size: columns are gathered until a file is full, sorted, written, put,
  * dropped. Never more than one file's rows are held.
  *
- * A file's name follows from table, shard, seqs, part and content. A flush that comes again writes the same names
- * again; should its content differ (a column was added meanwhile), so does the name, and a file that a commit in flight
- * already counts on is never overwritten with another.
+ * A file's name says table, shard, seqs, attempt, part and content. A flush that comes again writes under other names:
+ * no file is ever overwritten, and none that was left behind is counted on again, so that it can be removed (L5).
  */
 import type { LakeAdapter } from "../../core/index.ts";
 import {

@@ -27,7 +27,22 @@ export const FAULT_POINTS = [
   "flush: between history and rows",
   "flush: after the commits, before the receipt",
 ] as const;
-export type FaultPoint = (typeof FAULT_POINTS)[number];
+
+/** Every point at which maintenance can be killed, beside those of the commit. */
+export const MAINTENANCE_FAULT_POINTS = [
+  "compact: after the plan, before data files",
+  "compact: after a part of a data file",
+  "compact: after data files, before deletes are resolved again",
+  "compact: after delete files, before manifests",
+  "compact: after manifests, before the commit",
+  "expire: after the plan, before the commit",
+  "expire: after the commit, before the mark",
+  "orphans: after the listing, before the mark",
+  "sweep: after the look, before files go",
+  "sweep: after files went, before the mark goes",
+  "manifests: after manifests, before the commit",
+] as const;
+export type FaultPoint = (typeof FAULT_POINTS)[number] | (typeof MAINTENANCE_FAULT_POINTS)[number];
 
 export const fault = async (deps: LakeDeps, point: FaultPoint): Promise<void> => deps.fault?.(point);
 

@@ -22,7 +22,7 @@ import { stageHistory } from "./flush-history.ts";
 import { stageRows } from "./flush-rows.ts";
 import { fieldNamed, fieldsOf, identOf, type LakeField, type TableKind } from "./layout.ts";
 import { liveDataFiles } from "./live-files.ts";
-import { keyPart } from "./locations.ts";
+import { attemptName, keyPart } from "./locations.ts";
 import { currentSchema, readManifestList, type StagedManifest, stageManifest } from "./manifest.ts";
 import { ManifestMerger } from "./merge-manifests.ts";
 import { writePositionDeletes } from "./position-deletes.ts";
@@ -90,7 +90,7 @@ async function stage(
 ): Promise<Staged> {
   const fields = fieldsOf(currentSchema(metadata), kind);
   const from = Math.max(batch.fromSeq, watermark);
-  const name = `${keyPart(batch.shard)}-${from}-${batch.toSeq}`;
+  const name = `${keyPart(batch.shard)}-${from}-${batch.toSeq}-${attemptName(deps)}`;
   const target = { store: deps.store, location: metadata.location, name };
   if (kind === "changes") {
     const writer = new DataFileWriter(target, fields);
@@ -154,7 +154,7 @@ class TableFlush {
       carried,
       counts: { addedFiles: [...files, ...deletes] },
       summary: progressSummary(metadata, progress),
-      properties: progressProperties(progress),
+      properties: progressProperties(metadata, progress),
     };
   }
 

@@ -91,6 +91,8 @@ export function definitionOf(table: TableSchema, kind: TableKind): CreateTable {
 }
 
 const LAKE_TYPE_NAMES: ReadonlySet<unknown> = new Set(Object.values(LAKE_TYPES));
+/** Whether a field's type is one of those that LakeSync reads and writes. */
+export const isLakeType = (type: unknown): type is LakeType => LAKE_TYPE_NAMES.has(type);
 
 /** Fields that LakeSync knows in an Iceberg schema; those that others added are left out, and null in what we write. */
 export function fieldsOf(schema: IcebergSchema, kind: TableKind): LakeField[] {
@@ -98,8 +100,9 @@ export function fieldsOf(schema: IcebergSchema, kind: TableKind): LakeField[] {
   return schema.fields.flatMap((field): LakeField[] => {
     const columnId = columnIdOf(field);
     if (columnId === undefined && !own.has(field.name)) return [];
-    if (!LAKE_TYPE_NAMES.has(field.type)) return [];
-    const base = { fieldId: field.id, name: field.name, type: field.type as LakeType, required: field.required };
+    const { type } = field;
+    if (!isLakeType(type)) return [];
+    const base = { fieldId: field.id, name: field.name, type, required: field.required };
     return [columnId === undefined ? base : { ...base, columnId }];
   });
 }

@@ -20,6 +20,15 @@ export function keyOf(store: LakeAdapter, location: string): string {
 /** Name of a part of an object key, made of what may come in anything: other characters than these become `_`. */
 export const keyPart = (text: string): string => text.replace(/[^A-Za-z0-9-]/g, "_");
 
+/**
+ * A part of file names that no other attempt has. A name that was orphaned by a kill never comes back, so that orphan
+ * removal cannot meet a commit that counts on it (L5).
+ */
+export const attemptName = (deps: { chance(): number }): string =>
+  Math.floor(deps.chance() * 36 ** 8)
+    .toString(36)
+    .padStart(8, "0");
+
 /** First 64 bits of SHA-256, in hex: the same content has the same name, other content another. */
 export async function digestOf(bytes: Uint8Array): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource));

@@ -38,25 +38,29 @@ export const defaultSpec = (metadata: TableMetadata): PartitionSpec => {
   return spec;
 };
 
-/** Writes a manifest of files that a snapshot adds. */
+/**
+ * Writes a manifest of files that a snapshot adds.
+ * @param sequence of the rows in the files, where they are older than the snapshot: deletes between the two still apply
+ */
 export function stageManifest(
   store: LakeAdapter,
   metadata: TableMetadata,
   snapshotId: Long,
   content: keyof typeof MANIFEST_CONTENT,
   files: readonly DataFile[],
+  sequence: number | null = null,
 ): Promise<StagedManifest> {
   const entries = files.map((data_file) => ({
     status: STATUS.added,
     snapshot_id: snapshotId,
-    sequence_number: null,
+    sequence_number: sequence,
     file_sequence_number: null,
     data_file,
   }));
   return writeManifest(store, metadata, snapshotId, content, entries);
 }
 
-/** Writes a manifest of entries that are added, or that exist and carry their sequence numbers. */
+/** Writes a manifest of entries that are added, or that exist or are deleted and carry their sequence numbers. */
 export async function writeManifest(
   store: LakeAdapter,
   metadata: TableMetadata,
@@ -76,26 +80,34 @@ export async function writeManifest(
   });
   const path = `${metadata.location}/metadata/${snapshotId}-${content}-${await digestOf(bytes)}.avro`;
   unwrap(await store.put(keyOf(store, path), bytes, { contentType: AVRO_TYPE }));
-  const added = entries.filter((entry) => entry.status === STATUS.added);
-  const existing = entries.filter((entry) => entry.status === STATUS.existing);
-  const rows = (of: readonly ManifestEntry[]) => of.reduce((sum, entry) => sum + entry.data_file.record_count, 0);
-  const oldest = existing.reduce((least, entry) => Math.min(least, Number(entry.sequence_number)), Infinity);
+  const [existing, added, deleted] = [STATUS.existing, STATUS.added, STATUS.deleted].map((status) =>
+    countOf(entries.filter((entry) => entry.status === status)),
+  ) as [Count, Count, Count];
+  const sequences = entries.flatMap(({ status, sequence_number }) =>
+    status === STATUS.deleted || sequence_number === null ? [] : [Number(sequence_number)],
+  );
   return {
     manifest_path: path,
     manifest_length: bytes.length,
     partition_spec_id: spec["spec-id"],
     content: MANIFEST_CONTENT[content],
-    ...(existing.length > 0 ? { min_sequence_number: oldest } : {}),
+    ...(sequences.length > 0 ? { min_sequence_number: sequences.reduce((a, b) => Math.min(a, b)) } : {}),
     added_snapshot_id: snapshotId,
-    added_files_count: added.length,
-    existing_files_count: existing.length,
-    deleted_files_count: 0,
-    added_rows_count: rows(added),
-    existing_rows_count: rows(existing),
-    deleted_rows_count: 0,
+    added_files_count: added.files,
+    existing_files_count: existing.files,
+    deleted_files_count: deleted.files,
+    added_rows_count: added.rows,
+    existing_rows_count: existing.rows,
+    deleted_rows_count: deleted.rows,
     partitions: [],
   };
 }
+
+type Count = { readonly files: number; readonly rows: number };
+const countOf = (entries: readonly ManifestEntry[]): Count => ({
+  files: entries.length,
+  rows: entries.reduce((sum, entry) => sum + entry.data_file.record_count, 0),
+});
 
 /** Live entries of a manifest (deleted ones are left out), inherited values filled in. */
 export async function readManifest(store: LakeAdapter, manifest: ManifestFile): Promise<LiveEntry[]> {

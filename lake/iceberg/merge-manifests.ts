@@ -20,11 +20,14 @@ export interface MergedManifests {
 export class ManifestMerger {
   readonly #store: LakeAdapter;
   readonly #snapshotId: number;
+  readonly #max: number;
   readonly #done = new Map<string, StagedManifest>();
 
-  constructor(store: LakeAdapter, snapshotId: number) {
+  /** @param max small manifests of one content that may stay */
+  constructor(store: LakeAdapter, snapshotId: number, max = MANIFESTS_MAX) {
     this.#store = store;
     this.#snapshotId = snapshotId;
+    this.#max = max;
   }
 
   async merge(metadata: TableMetadata, manifests: readonly ManifestFile[]): Promise<MergedManifests> {
@@ -32,7 +35,7 @@ export class ManifestMerger {
     const gone = new Set<ManifestFile>();
     for (const content of ["data", "deletes"] as const) {
       const small = manifests.filter((each) => each.content === MANIFEST_CONTENT[content] && isSmall(each, metadata));
-      if (small.length <= MANIFESTS_MAX) continue;
+      if (small.length <= this.#max) continue;
       const key = small.map((each) => each.manifest_path).join();
       const one = this.#done.get(key) ?? (await this.#mergeInto(metadata, content, small));
       if (one) {

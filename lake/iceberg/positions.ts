@@ -48,6 +48,14 @@ export async function findPositions(
   return found;
 }
 
+/** Like `findPositions`, but a version that is not where its seq says is not looked for elsewhere. */
+export const findExactly = (
+  store: LakeAdapter,
+  files: readonly DataFile[],
+  keys: KeyFields,
+  old: OldRows,
+): Promise<Map<string, number[]>> => search(store, files, keys, old, () => {});
+
 async function search(
   store: LakeAdapter,
   files: readonly DataFile[],

@@ -2,6 +2,7 @@
  * What a table holds of each shard (architecture, decision 6; docs/decisions has the choice).
  *
  *   snapshot summary   lakesync.watermark.<shard> = seq    of every shard, carried forward in every commit of ours
+ *                      lakesync.max-hlc, lakesync.to-ms    how far in time
  *   table properties   the same, set by the same commit    outlives expiry, and commits of engines that carry nothing
  *
  * Both change in one compare-and-swap with the data, so a flush that comes again finds exactly what it did (F1).
@@ -11,6 +12,7 @@ import type { Snapshot, TableMetadata } from "../../core/index.ts";
 const PREFIX = "lakesync.watermark.";
 const MAX_HLC = "lakesync.max-hlc";
 const TO_MS = "lakesync.to-ms";
+const isOurs = (key: string): boolean => key.startsWith(PREFIX) || key === MAX_HLC || key === TO_MS;
 
 export function currentSnapshot(metadata: TableMetadata): Snapshot | undefined {
   const id = metadata["current-snapshot-id"];
@@ -27,9 +29,7 @@ export function watermarkOf(metadata: TableMetadata, shard: string): number {
 function carried(metadata: TableMetadata): Readonly<Record<string, string>> {
   const byId = new Map(metadata.snapshots?.map((each) => [each["snapshot-id"], each]));
   for (let at = currentSnapshot(metadata); at; at = byId.get(at["parent-snapshot-id"] ?? -1)) {
-    const ours = Object.entries(at.summary).filter(
-      ([key]) => key.startsWith(PREFIX) || key === MAX_HLC || key === TO_MS,
-    );
+    const ours = Object.entries(at.summary).filter(([key]) => isOurs(key));
     if (ours.length > 0) return Object.fromEntries(ours);
   }
   return {};
@@ -37,7 +37,7 @@ function carried(metadata: TableMetadata): Readonly<Record<string, string>> {
 
 /** What every commit of ours carries forward, whatever it does. */
 export function carriedSummary(metadata: TableMetadata): Record<string, string> {
-  const properties = Object.entries(metadata.properties ?? {}).filter(([key]) => key.startsWith(PREFIX));
+  const properties = Object.entries(metadata.properties ?? {}).filter(([key]) => isOurs(key));
   return { ...carried(metadata), ...Object.fromEntries(properties) };
 }
 
@@ -62,7 +62,9 @@ export function progressSummary(metadata: TableMetadata, progress: Progress): Re
   };
 }
 
-/** The property that the same commit sets. */
-export const progressProperties = ({ shard, toSeq }: Progress): Record<string, string> => ({
-  [PREFIX + shard]: String(toSeq),
-});
+/** The properties that the same commit sets. */
+export function progressProperties(metadata: TableMetadata, progress: Progress): Record<string, string> {
+  const key = PREFIX + progress.shard;
+  const after = progressSummary(metadata, progress);
+  return Object.fromEntries([key, MAX_HLC, TO_MS].map((each) => [each, after[each] as string]));
+}

@@ -1,7 +1,9 @@
 /** Parquet: `writeParquet` and `openParquet`. */
 export { initParquet, parquetMemoryBytes } from "./init.ts";
+export { joinMetrics } from "./metrics.ts";
 export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange, textOf } from "./read.ts";
+export { ParquetStitcher } from "./stitch.ts";
 export * from "./types.ts";
 export { compareBytes } from "./vectors.ts";
 export { type ParquetFile, type ParquetTable, writeParquet } from "./write.ts";
-export { useZstd, type ZstdDecompress } from "./zstd.ts";
+export { initZstd, type ZstdDecompress } from "./zstd.ts";

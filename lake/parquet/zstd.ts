@@ -10,7 +10,7 @@ export type ZstdDecompress = (compressed: Uint8Array) => Uint8Array;
 let native: ZstdDecompress | undefined;
 
 /** @param decompress `zstdDecompressSync` of node:zlib, in workerd with nodejs_compat as in Node */
-export function useZstd(decompress: ZstdDecompress): void {
+export function initZstd(decompress: ZstdDecompress): void {
   native = decompress;
 }
 

@@ -4,6 +4,7 @@
  * virtual counterpart throws.
  */
 import { createHash } from "node:crypto";
+import { deflateRawSync, gunzipSync, gzipSync, inflateRawSync } from "node:zlib";
 import type { Random } from "./random.ts";
 import { cancel, type Event, type Scheduler } from "./scheduler.ts";
 
@@ -31,6 +32,36 @@ const uuid = (random: Random): string => {
   const [a, b, c, d] = [hex(), hex(), hex(), hex()];
   return `${a}-${b.slice(0, 4)}-4${b.slice(5)}-8${c.slice(1, 4)}-${c.slice(4)}${d}`;
 };
+
+/** Node compresses in threads, which end when they like. */
+const compression = (codecs: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>>) =>
+  class extends TransformStream<Uint8Array, Uint8Array> {
+    constructor(format: string) {
+      const chunks: Uint8Array[] = [];
+      super({
+        transform: (chunk) => void chunks.push(chunk),
+        flush: (out) =>
+          out.enqueue(new Uint8Array((codecs[format] as (b: Uint8Array) => Uint8Array)(Buffer.concat(chunks)))),
+      });
+    }
+  };
+
+/** What `Blob` is used for: bytes as a stream. Node's own waits for turns of the event loop. */
+class SmallBlob {
+  readonly #parts: readonly Uint8Array[];
+  constructor(parts: readonly Uint8Array[]) {
+    this.#parts = parts;
+  }
+  stream(): ReadableStream<Uint8Array> {
+    const parts = this.#parts;
+    return new ReadableStream({
+      start: (out) => {
+        for (const part of parts) out.enqueue(part);
+        out.close();
+      },
+    });
+  }
+}
 
 /** @returns what gives the host its own time and chance back */
 export function takeOver({ scheduler, random, wallNow, print, globals }: Host): () => void {
@@ -63,6 +94,9 @@ export function takeOver({ scheduler, random, wallNow, print, globals }: Host): 
     [crypto, "randomUUID", () => uuid(random)],
     [crypto, "getRandomValues", forbidden("crypto.getRandomValues")],
     [crypto.subtle, "digest", digest],
+    [globalThis, "Blob", SmallBlob],
+    [globalThis, "CompressionStream", compression({ gzip: gzipSync, "deflate-raw": deflateRawSync })],
+    [globalThis, "DecompressionStream", compression({ gzip: gunzipSync, "deflate-raw": inflateRawSync })],
     [console, "log", log("log")],
     [console, "warn", log("warn")],
     [console, "error", log("error")],

@@ -11,7 +11,7 @@ import type { Network } from "./network.ts";
 import { type DurableClass, DurableHost } from "./objects.ts";
 
 export const GATEWAY = "demo";
-export const LAKE_LOCATION = "s3://lakesync-lake";
+const LAKE_LOCATION = "s3://lakesync-lake";
 const ISOLATES = 2;
 const QUEUE_MS = 3000;
 /** What a consumer that died or failed left undone comes again, if the queue still knows it. */
@@ -97,7 +97,10 @@ export class Gateway {
 
   /** A request as it arrives at some isolate. Fails when the isolate dies. */
   fetch(request: Request): Promise<Response> {
-    const { process, env } = this.#network.random.pick(this.#isolates);
+    const at = this.#network.random.int(0, ISOLATES - 1);
+    let isolate = this.#isolates[at] as Isolate;
+    if (!isolate.process.alive) isolate = this.#isolates[at] = this.#isolate();
+    const { process, env } = isolate;
     return new Promise((resolve, reject) => {
       process.onDeath(() => reject(new Error("The isolate was reset.")));
       const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };

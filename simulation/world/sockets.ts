@@ -78,7 +78,7 @@ export class End {
 }
 
 /** A fresh connection. */
-export function socketPair(network: Network): [client: End, server: End] {
+function socketPair(network: Network): [client: End, server: End] {
   const ends: [End, End] = [new End(network), new End(network)];
   ends[0].peer = ends[1];
   ends[1].peer = ends[0];
@@ -149,7 +149,10 @@ export class DeviceSocket {
   }
 
   opened(end: End): void {
-    if (this.#over || !this.#process.alive) return end.close();
+    if (this.#over || !this.#process.alive) {
+      end.close();
+      return;
+    }
     this.#end = end;
     end.receive = (data) => this.#emit("message", { data });
     end.closed = (code) => this.failed(code);

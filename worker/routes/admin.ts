@@ -1,15 +1,29 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
-import { shardsOf } from "../../core/index.ts";
-import { call } from "../../durable-objects/index.ts";
-import { LakeSyncError, parseIdentifier, syncRulesSchema, tableDefinitionSchema, unwrap } from "../../schemas/index.ts";
+import { shardsOf, type TableMaintenance } from "../../core/index.ts";
+import { call, type Plain } from "../../durable-objects/index.ts";
+import {
+  EXPIRE_EVERY_MS,
+  LakeSyncError,
+  MAINTENANCE_EVERY_MS,
+  MAINTENANCE_FLUSHES,
+  parseIdentifier,
+  syncRulesSchema,
+  tableDefinitionSchema,
+  unwrap,
+} from "../../schemas/index.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { flushShard } from "../flush.ts";
+import { maintainTable } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
 
 export const adminRoutes = new Hono<AppEnv>();
 adminRoutes.use(adminOnly);
+
+/** RPC types its answers as disposable copies; what arrives is the plain value. */
+const maintenanceOf = (c: AppContext) =>
+  tenant(c).maintenance(c.get("grant").gatewayId) as unknown as Promise<Plain<TableMaintenance[]>>;
 
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
@@ -49,6 +63,18 @@ adminRoutes.post("/flush", async (c) => {
   return c.json({ shards });
 });
 
+/** Maintains the lake's tables now, one after the other, and answers what was done; "busy" where a run goes on. */
+adminRoutes.post("/compact", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").freshState(gatewayId));
+  const tables = [];
+  for (const { table } of state.tables) {
+    const report = unwrap(await maintainTable(c.env, { gatewayId, table }));
+    tables.push({ table, ...(report === "busy" ? { busy: true } : report) });
+  }
+  return c.json({ tables });
+});
+
 adminRoutes.get("/status", async (c) => {
   const { gatewayId } = c.get("grant");
   const router = c.get("router");
@@ -68,5 +94,9 @@ adminRoutes.get("/status", async (c) => {
     tables: state.tables,
     shards,
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
+    lake: {
+      schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
+      tables: unwrap(await call("tenant", maintenanceOf(c))),
+    },
   });
 });

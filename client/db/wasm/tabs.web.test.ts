@@ -134,13 +134,15 @@ describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
     for (const sync of syncs) sync.startAutoSync();
     await tabs[1].tracker.insert("todos", "1", { title: "a" });
     await until(() => pushed.includes("1"));
-    expect((await syncs[1]?.status())?.state).toBe("stopped");
+    expect(tabs[1].db.leads).toBe(false);
+    await until(async () => (await syncs[1]?.status())?.state === "idle"); // as the tab that leads says
     syncs[0]?.stopAutoSync(); // its page is gone with its worker
     tabs[0].kill();
     await until(() => tabs[1].db.leads);
     await tabs[1].tracker.insert("todos", "2", { title: "b" });
     await until(() => pushed.includes("2"));
-    expect(pushed).toEqual(["1", "2"]);
+    // The killed tab may have died before it noted the answer: then "1" goes out twice, and lands once (PU2).
+    expect([...new Set(pushed)]).toEqual(["1", "2"]);
     syncs[1]?.stopAutoSync();
     await tabs[1].db.close();
   });

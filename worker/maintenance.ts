@@ -1,0 +1,107 @@
+/**
+ * The lake's maintenance, as the Worker runs it (docs/lake.md):
+ *
+ *   a flush landed     the tenant counts it; a table with enough of them is sent for
+ *   Cron               the registry says which gateways' turn it is, each tenant which of its tables are due
+ *   message            one run for one table, under the tenant's lease; what is left over is sent for again
+ *
+ * Messages are hints: a table stays due until a run was settled, and Cron comes again.
+ */
+import type { Duties, MaintenanceReport } from "../core/index.ts";
+import { call, type Env, type MaintenanceMessage, type Plain, REGISTRY } from "../durable-objects/index.ts";
+import { maintain } from "../lake/index.ts";
+import { err, GATEWAYS_PER_CRON, LakeSyncError, type Result } from "../schemas/index.ts";
+import { lakeOf } from "./destination.ts";
+import { log } from "./middleware/log.ts";
+
+/** Messages of one sendBatch. */
+const MESSAGES_MAX = 100;
+/** Tenants asked at once. */
+const CONCURRENCY = 20;
+
+const tenantOf = (env: Env, gatewayId: string) => env.TENANT.getByName(gatewayId);
+
+async function sendFor(env: Env, messages: readonly MaintenanceMessage[]): Promise<void> {
+  for (let at = 0; at < messages.length; at += MESSAGES_MAX)
+    await env.MAINTENANCE_QUEUE.sendBatch(messages.slice(at, at + MESSAGES_MAX).map((body) => ({ body })));
+}
+
+/** After a flush of these tables. What goes wrong here is made good by the next flush, or by Cron. */
+export async function noteFlush(env: Env, gatewayId: string, tables: readonly string[]): Promise<void> {
+  if (tables.length === 0) return;
+  try {
+    const due = await call("tenant", tenantOf(env, gatewayId).flushed(gatewayId, [...tables]));
+    if (!due.ok) throw due.error;
+    await sendFor(
+      env,
+      due.value.map((table) => ({ gatewayId, table })),
+    );
+  } catch (error) {
+    log("error", { event: "maintenance", gatewayId, error: String(error) });
+  }
+}
+
+/** Sends for every table that time has made due. @returns how many */
+export async function planMaintenance(env: Env): Promise<number> {
+  const gateways = await call("registry", tenantOf(env, REGISTRY).gatewaysDue(GATEWAYS_PER_CRON));
+  if (!gateways.ok) throw gateways.error;
+  let sent = 0;
+  for (let at = 0; at < gateways.value.length; at += CONCURRENCY) {
+    const some = gateways.value.slice(at, at + CONCURRENCY);
+    const messages = await Promise.all(
+      some.map(async (gatewayId): Promise<MaintenanceMessage[]> => {
+        const due = await call("tenant", tenantOf(env, gatewayId).maintenanceDue(gatewayId));
+        if (due.ok) return due.value.map((table) => ({ gatewayId, table }));
+        log("error", { event: "maintenance", gatewayId, error: due.error.message });
+        return [];
+      }),
+    );
+    await sendFor(env, messages.flat());
+    sent += messages.flat().length;
+  }
+  return sent;
+}
+
+/** One run for a table; "busy" while another goes on. */
+export async function maintainTable(
+  env: Env,
+  { gatewayId, table }: MaintenanceMessage,
+): Promise<Result<MaintenanceReport | "busy", LakeSyncError>> {
+  const tenant = tenantOf(env, gatewayId);
+  const token = crypto.randomUUID();
+  // RPC types its answers as disposable copies; what arrives is the plain value.
+  const leasing = tenant.leaseMaintenance(gatewayId, table, token) as unknown as Promise<Plain<Duties | undefined>>;
+  const duties = await call("tenant", leasing);
+  if (!duties.ok) return duties;
+  if (!duties.value) return { ok: true, value: "busy" };
+  const report = await run(env, gatewayId, table, duties.value);
+  const settled = await call(
+    "tenant",
+    tenant.settleMaintenance(gatewayId, table, token, { report: { ...report }, duties: duties.value }),
+  );
+  return settled.ok ? { ok: true, value: report } : settled;
+}
+
+async function run(env: Env, gatewayId: string, table: string, duties: Duties): Promise<MaintenanceReport> {
+  const started = Date.now();
+  const options = { ...(duties.expire && { expire: {} }), ...(duties.orphans && { orphans: {} }) };
+  const done = await maintain(lakeOf(env, gatewayId), table, options).catch((cause: unknown) =>
+    err(new LakeSyncError("Internal", `Maintenance broke: ${cause}`, {}, { cause })),
+  );
+  const milliseconds = Date.now() - started;
+  if (!done.ok) return { ok: false, more: false, milliseconds, error: `${done.error.code}: ${done.error.message}` };
+  const more = Object.values(done.value).some((kind) => kind.more);
+  return { ok: true, more, milliseconds, ...done.value };
+}
+
+/** The maintenance queue's consumer. */
+export async function maintainAll(messages: readonly MaintenanceMessage[], env: Env): Promise<void> {
+  for (const body of messages) {
+    const report = await maintainTable(env, body);
+    if (!report.ok) throw report.error; // the queue delivers it again
+    if (report.value === "busy") continue;
+    if (!report.value.ok) log("error", { event: "maintenance", ...body, ...report.value });
+    else if (env.LOG_LEVEL !== "error") log("info", { event: "maintenance", ...body, ...report.value });
+    if (report.value.more) await sendFor(env, [body]);
+  }
+}
