@@ -4,7 +4,9 @@
  */
 import type { Clock } from "../core/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
+import * as node from "./db/node.ts"; // package.json keeps it out of what bundlers make for browsers
 import { browser } from "./db/wasm/browser.ts";
+import { openWorkerDriver } from "./db/wasm/remote.ts";
 
 /** Timers as a pair of functions; handles are opaque. */
 export interface Timers {
@@ -64,10 +66,7 @@ export function defaultPlatform(): Platform {
     },
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
-    openDriver: async (options) => {
-      if (isNode()) return (await import("./db/node.ts")).openNodeDriver(options);
-      return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
-    },
+    openDriver: isNode() ? node.openNodeDriver : openWorkerDriver,
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
     ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
     ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),

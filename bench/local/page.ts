@@ -42,7 +42,7 @@ class Bare {
 }
 
 type Work = (n: number) => Promise<unknown>;
-export type Operation = "insert" | "update" | "query";
+type Operation = "insert" | "update" | "query";
 /** Microseconds a statement. */
 export type Round = Readonly<Record<Operation, { readonly ours: number; readonly bare: number }>>;
 
