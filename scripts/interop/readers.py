@@ -12,6 +12,8 @@ import os
 import pathlib
 
 SPARK_RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"
+# Amazon's client, for files that are reached by S3.
+SPARK_AWS = "org.apache.iceberg:iceberg-aws-bundle:1.12.0"
 
 
 def pyiceberg_rows(metadata, snapshot_id=None):
