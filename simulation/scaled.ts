@@ -29,4 +29,12 @@ export const SCALED = [
   scale("EXPIRE_EVERY_MS", "6 * 3600 * SECOND", "45 * SECOND"),
   scale("ORPHANS_EVERY_MS", "24 * 3600 * SECOND", "90 * SECOND"),
   scale("MAINTENANCE_LEASE_MS", "15 * 60 * SECOND", "SECOND"),
+  scale("CHUNK_CHARS", "2 * MiB", "400"),
+  scale("CHECKPOINT_JOB_ROWS", "750_000", "20"),
+  scale("INDEX_RUN_CHARS", "4 * MiB", "100"),
+  scale("CHECKPOINT_CHANGES", "10_000", "10"),
+  scale("CHECKPOINT_AGE_MS", "24 * 3600 * SECOND", "60 * SECOND"),
+  scale("CHECKPOINT_HEAD_MIN", "5_000", "5"),
+  scale("CHECKPOINT_GRACE_MS", "24 * 3600 * SECOND", "60 * SECOND"),
+  scale("CHECKPOINT_DRAFT_MS", "3600 * SECOND", "300 * SECOND"),
 ];

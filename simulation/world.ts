@@ -159,6 +159,7 @@ export class World {
       done.add("snapshots expired", snapshotsExpired);
       done.add("files deleted", filesDeleted);
     }
+    if (kinds.state === "written") done.add("checkpoints");
     this.tally.addAll(done);
     this.tally.add(ok ? "maintenance" : "failed maintenance");
     this.trace.note("lake", `${table} was maintained: ${ok ? done : error}`);

@@ -109,6 +109,7 @@ class Trial {
     await new Storm(stage, seed, this.#happened, this.#events.note).rage(stormMs);
     over = true;
     await engine;
+    say("round is over, and calms down");
     await calmDown(stage);
     const calm = Date.now();
     for await (const { name, wrong } of checks(stage, readings, calm)) {
@@ -141,9 +142,21 @@ async function calmDown(stage: Stage): Promise<void> {
   for (const { road } of stage.devices) road.heal();
   await stage.killGateway();
   await stage.startGateway(0);
-  for (const device of stage.devices) {
-    await device.start();
-    await device.ask("work", false);
-  }
+  for (const device of stage.devices) await halt(device);
   await sleep(500);
+}
+
+/** A device stops writing; one that does not answer is killed, and starts anew. */
+async function halt(device: Stage["devices"][number]): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await device.start();
+      await device.ask("work", false);
+      return;
+    } catch (error) {
+      say(`${device.name.padEnd(9)} does not stop: ${error}`);
+      if (tries > 3) throw error;
+      await device.kill();
+    }
+  }
 }

@@ -8,7 +8,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from "playwrig
 import { chromiumLaunchOptions } from "../../scripts/testing/chromium.ts";
 import type { Written } from "../edits.ts";
 import type { ClientJob } from "./client.ts";
-import { Child } from "./process.ts";
+import { Child, inTime } from "./process.ts";
 import type { Road } from "./road.ts";
 import type { State, Table, WorkloadJob } from "./workload.ts";
 
@@ -127,7 +127,7 @@ export class BrowserDevice extends Device {
       { detached: true, stdio: ["ignore", "ignore", "pipe"], env },
     );
     this.#process = child;
-    const endpoint = await new Promise<string>((resolve, reject) => {
+    const opened = new Promise<string>((resolve, reject) => {
       child.on("close", () => reject(new Error("The browser ended at its start.")));
       if (child.stderr)
         createInterface({ input: child.stderr }).on("line", (line) => {
@@ -135,7 +135,8 @@ export class BrowserDevice extends Device {
           if (found) resolve(found);
         });
     });
-    this.#browser = await chromium.connectOverCDP(endpoint);
+    const endpoint = await inTime("the browser's start", opened);
+    this.#browser = await inTime("the browser", chromium.connectOverCDP(endpoint));
     const context = this.#browser.contexts()[0];
     await context?.exposeFunction("lakesyncToken", (user: string) => this.#token(user));
     await context?.exposeFunction("lakesyncReport", (line: Parameters<Device["heard"]>[0]) => this.heard(line));
@@ -158,10 +159,11 @@ export class BrowserDevice extends Device {
     await page.goto(this.#site);
     const { jwtSecret: _, teams: __, tokenSeconds: ___, ...job } = this.job;
     const life: WorkloadJob = { ...job, life: this.nextLife() };
-    await page.evaluate(
+    const starting = page.evaluate(
       (own) => (globalThis as unknown as { lakesyncStart(job: unknown): Promise<void> }).lakesyncStart(own),
       life as never,
     );
+    await inTime("a tab's start", starting);
     return page;
   }
 
@@ -178,28 +180,29 @@ export class BrowserDevice extends Device {
       ),
     );
     if (asked.length === 0) throw new Error("No tab is open.");
-    return (await Promise.all(asked))[0];
+    return (await inTime(call, Promise.all(asked)))[0];
   }
 
   /** kill -9 of a page's process: of one tab, or of all that share it. */
   async killPage(): Promise<void> {
     const session = await this.#browser?.newBrowserCDPSession();
     if (!session) return;
-    const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+    const { processInfo } = await inTime("processes", session.send("SystemInfo.getProcessInfo"));
     const renderers = processInfo.filter(({ type }) => type === "renderer");
     const victim = renderers[Math.floor(Math.random() * renderers.length)];
     if (victim) process.kill(victim.id, "SIGKILL");
-    await session.detach();
+    await inTime("detaching", session.detach());
   }
 
   /** kill -9 of the browser. */
   async kill(): Promise<void> {
     const pid = this.#process?.pid;
-    if (pid === undefined || this.#process?.exitCode !== null) return;
+    if (pid === undefined || this.#process?.exitCode !== null || this.#process.signalCode !== null) return;
     const gone = new Promise((resolve) => this.#process?.on("close", resolve));
     process.kill(-pid, "SIGKILL");
     await gone;
-    await this.#browser?.close().catch(() => undefined);
+    await inTime("closing", this.#browser?.close() ?? Promise.resolve(), 5000).catch(() => undefined);
+    this.#browser = undefined;
     this.#pages = [];
   }
 }

@@ -2,6 +2,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
+/** Nobody is waited for without end. Milliseconds. */
+const ANSWER_MS = 40_000;
+
+/** @throws when it takes longer */
+export async function inTime<T>(what: string, answer: Promise<T>, ms = ANSWER_MS): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: no answer in ${ms / 1000} s`)), ms);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 type Line = Readonly<Record<string, unknown>>;
 
 export class Child {
@@ -46,10 +62,11 @@ export class Child {
   ask(call: string, argument?: unknown): Promise<unknown> {
     if (!this.#alive) return Promise.reject(new Error("The process is gone."));
     const id = ++this.#ids;
-    return new Promise((resolve, reject) => {
+    const answer = new Promise((resolve, reject) => {
       this.#asked.set(id, { resolve, reject });
       this.#process.stdin?.write(`${JSON.stringify({ id, call, argument })}\n`);
     });
+    return inTime(call, answer);
   }
 
   /** kill -9, for it and all that it started. */

@@ -3,7 +3,11 @@ import { Random } from "../kernel/random.ts";
 import type { Tally } from "../kernel/tally.ts";
 import { BrowserDevice, NodeDevice } from "./devices.ts";
 import { administer } from "./outside.ts";
+import { inTime } from "./process.ts";
 import type { Stage } from "./stage.ts";
+
+/** A fault and what mends it. Milliseconds. */
+const FAULT_MS = 120_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -83,7 +87,7 @@ export class Storm {
       left -= weight;
       if (left >= 0) continue;
       this.#note(name.includes("gateway") || name.includes("disk") ? "stage" : device.name, name);
-      const under = run().then(
+      const under = inTime(name, run(), FAULT_MS).then(
         () => this.#tally.add(name),
         (error: unknown) => this.#note("stage", `${name}: ${error}`),
       );

@@ -131,7 +131,7 @@ export class Gateway {
 
   /** Maintenance of a table, asked for beside what the ledger says. */
   maintain(table: string): void {
-    this.#deliver({ gatewayId: GATEWAY, table }, 0);
+    this.#deliver({ gatewayId: GATEWAY, duty: table }, 0);
   }
 
   #send(sender: Process, messages: readonly Message[]): Promise<void> {
@@ -151,7 +151,7 @@ export class Gateway {
 
   async #consume(message: Message, tries: number): Promise<void> {
     const { random, scheduler } = this.#network;
-    const what = "shard" in message ? `flushes ${message.shard}` : `maintains ${message.table}`;
+    const what = "shard" in message ? `flushes ${message.shard}` : `maintains ${message.duty}`;
     const end = await this.#job(what, (env) =>
       this.#handlers.queue({ queue: "", messages: [{ body: message }] } as never, env as never, {} as never),
     );
