@@ -1,8 +1,8 @@
 /** Pages in a real Chromium and a device in Node, against a real gateway: tabs that share a device, and devices that converge. */
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { boolean, type Client, defineTable, integer, text } from "../client/index.ts";
-import { Field, GATEWAY_ID, inPage, type PageGlobals, until } from "./testing/field.ts";
+import { boolean, type Client, defineTable, integer, text } from "../../client/index.ts";
+import { Field, GATEWAY_ID, inPage, type PageGlobals, until } from "./testing.ts";
 
 const schema = defineTable({
   todos: { title: text(), count: integer(), done: boolean() },

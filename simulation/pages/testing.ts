@@ -9,7 +9,7 @@ import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { type Client, createClient, type SchemaSpec } from "../../client/index.ts";
 import { bundleClient } from "../../scripts/bundles.ts";
 import { chromiumLaunchOptions, unpackChromium } from "../../scripts/testing/chromium.ts";
-import { GatewayServer } from "../index.ts";
+import { GatewayServer } from "../../server/index.ts";
 
 export const GATEWAY_ID = "field";
 const PAGE =

@@ -1,6 +1,6 @@
 /** Pages in a real Chromium that are killed, not closed, while they write: a renderer crashes, or the whole browser is shot. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Field, GATEWAY_ID, inPage, type PageGlobals } from "./testing/field.ts";
+import { Field, GATEWAY_ID, inPage, type PageGlobals } from "./testing.ts";
 
 const WRITES = 1000;
 const KILLS = 20;
