@@ -11,7 +11,7 @@ import { bundleClient } from "../../scripts/bundles.ts";
 import { chromiumLaunchOptions, unpackChromium } from "../../scripts/testing/chromium.ts";
 import { GatewayServer } from "../../server/index.ts";
 
-export const GATEWAY_ID = "field";
+export const GATEWAY_ID = "my-gateway";
 const PAGE =
   '<!doctype html><title>field</title><script type="module">import * as sdk from "./lakesync.js"; globalThis.lakesync = sdk;</script>';
 
