@@ -42,10 +42,11 @@ export interface FlushMessage {
   readonly shard: string;
 }
 
-/** A hint that a table's lake is due for maintenance; the truth is the tenant's ledger. */
+/** A hint that a table's lake, or a shard's checkpoint, is due for maintenance; the truth is the tenant's ledger. */
 export interface MaintenanceMessage {
   readonly gatewayId: string;
-  readonly table: string;
+  /** As the ledger names it. */
+  readonly duty: string;
 }
 
 /** How locations name the lake's bucket. */

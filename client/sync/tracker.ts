@@ -101,7 +101,7 @@ export class SyncTracker {
 
   /** See `TransactionTracker.insert`. */
   insert(table: string, rowId: string, values: Values): Promise<void> {
-    return this.transaction((t) => t.insert(table, rowId, values));
+    return this.#one(table, values, (t) => t.insert(table, rowId, values));
   }
 
   /** See `TransactionTracker.insertMany`. One transaction. */
@@ -111,12 +111,22 @@ export class SyncTracker {
 
   /** See `TransactionTracker.update`. */
   update(table: string, rowId: string, values: Values): Promise<boolean> {
-    return this.transaction((t) => t.update(table, rowId, values));
+    return this.#one(table, values, (t) => t.update(table, rowId, values));
   }
 
   /** See `TransactionTracker.delete`. */
   delete(table: string, rowId: string): Promise<boolean> {
-    return this.transaction((t) => t.delete(table, rowId));
+    return this.#one(table, {}, (t) => t.delete(table, rowId));
+  }
+
+  /** A write of one row: one statement, unless its table or columns have to be made first. */
+  async #one<T>(table: string, values: Values, body: (tracker: TransactionTracker) => Promise<T>): Promise<T> {
+    const done = await this.#db.once(async (tx) => {
+      const columns = tx.tables.byName.get(table)?.columns;
+      const known = columns && Object.keys(values).every((name) => columns.some((c) => c.name === name));
+      return known ? { value: await body(new TransactionTracker(tx)) } : undefined;
+    });
+    return done ? done.value : this.transaction(body);
   }
 
   /** All writes of `body`, or none when it throws. The second argument runs SQL in the same transaction. */

@@ -4,7 +4,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import {
+  type CheckpointChanges,
+  type CheckpointRows,
+  type CheckpointStart,
   clientIdTaken,
+  indexedColumns,
   type MovedClock,
   type PackedRow,
   type PullInput,
@@ -18,6 +22,7 @@ import {
   type TableResult,
 } from "../../core/index.ts";
 import {
+  type Claims,
   decodeBatch,
   encodeBatch,
   err,
@@ -26,6 +31,7 @@ import {
   FLUSH_DELTAS,
   FLUSH_PAGE_BYTES,
   LakeSyncError,
+  NO_RULES,
   type PackedBatch,
   packBatch,
   ROW_ID_BYTES_MAX,
@@ -157,6 +163,57 @@ export class Shard extends DurableObject<Env> {
       const batches = page.value.batches.map((b) => packBatch(encodeBatch(b)));
       return { ...page.value, batches, version: this.#engine.config?.version ?? 0 };
     });
+  }
+
+  /** Rows as a token may see them now, those of them that it may. */
+  async pick(
+    address: ShardAddress,
+    claims: Claims,
+    table: string,
+    ids: readonly string[],
+  ): Promise<Plain<PackedBatch[]>> {
+    return plainly(async () => {
+      unwrap(this.#rate.take(claims.sub, Date.now()));
+      await this.#current(address);
+      return this.#engine.pick(claims, table, ids).map((b) => packBatch(encodeBatch(b)));
+    });
+  }
+
+  /** What a cursor at this seq is bound to, and whether a device can catch up from there. */
+  async standing(
+    address: ShardAddress,
+    claims: Claims,
+    seq: number,
+  ): Promise<Plain<{ readonly fingerprint: string; readonly remembered: boolean; readonly version: number }>> {
+    return plainly(async () => {
+      unwrap(this.#rate.take(claims.sub, Date.now()));
+      await this.#current(address);
+      const version = this.#engine.config?.version ?? 0;
+      return { fingerprint: this.#engine.fingerprint(claims), remembered: this.#engine.remembers(seq), version };
+    });
+  }
+
+  /** What a checkpoint is to hold: the tables that have rows here. */
+  async checkpointStart(address: ShardAddress): Promise<Plain<CheckpointStart>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const { tables = [], owns = {}, rules = NO_RULES } = this.#engine.config ?? {};
+      const own = tables.filter(({ table }) => Object.hasOwn(owns, table));
+      const withIndexes = own.map((schema) => ({ schema, indexed: indexedColumns(rules, schema) }));
+      return { head: this.#engine.head as Seq, tables: withIndexes };
+    });
+  }
+
+  async checkpointRows(table: string, after: string): Promise<Plain<CheckpointRows>> {
+    return plainly(() => this.#engine.checkpointRows(table, after));
+  }
+
+  async checkpointChanges(tables: readonly string[], since: Seq): Promise<Plain<CheckpointChanges>> {
+    return plainly(() => this.#engine.checkpointChanges(tables, since));
+  }
+
+  async remembers(seq: number): Promise<Plain<boolean>> {
+    return plainly(() => this.#engine.remembers(seq));
   }
 
   async lease(token: string) {

@@ -1,26 +1,23 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
-import { z } from "zod";
-import { type HistoryBatch, shardsOf, type TableMaintenance } from "../../core/index.ts";
+import { checkpointDuty, checkpointedShard, shardsOf, type TableMaintenance } from "../../core/index.ts";
 import { call, type Plain } from "../../durable-objects/index.ts";
 import {
-  deltasOf,
   EXPIRE_EVERY_MS,
   LakeSyncError,
   MAINTENANCE_EVERY_MS,
   MAINTENANCE_FLUSHES,
   parseIdentifier,
-  type Seq,
   syncRulesSchema,
-  type TableSchema,
   tableDefinitionSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { flushShard } from "../flush.ts";
-import { maintainTable } from "../maintenance.ts";
+import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
+import { unflushed } from "./unflushed.ts";
 
 export const adminRoutes = new Hono<AppEnv>();
 adminRoutes.use(adminOnly);
@@ -28,6 +25,15 @@ adminRoutes.use(adminOnly);
 /** RPC types its answers as disposable copies; what arrives is the plain value. */
 const maintenanceOf = (c: AppContext) =>
   tenant(c).maintenance(c.get("grant").gatewayId) as unknown as Promise<Plain<TableMaintenance[]>>;
+
+/** The ledger's tables, and shards with their checkpoints. */
+const ledgerOf = (duties: readonly TableMaintenance[]) => ({
+  tables: duties.filter(({ table }) => checkpointedShard(table) === undefined),
+  checkpoints: duties.flatMap(({ table, ...duty }) => {
+    const shard = checkpointedShard(table);
+    return shard === undefined ? [] : [{ shard, ...duty }];
+  }),
+});
 
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
@@ -50,50 +56,7 @@ adminRoutes.get("/tables", async (c) => {
   return c.json({ tables });
 });
 
-/** What the lake does not have yet, for who reads both (lakesync/analyst). Seqs by shard. */
-const unflushedBody = z.strictObject({
-  after: z.record(z.string(), z.int().min(0)).default({}),
-  to: z.record(z.string(), z.int().min(0)).default({}),
-});
-
-adminRoutes.post("/tables/:table/unflushed", async (c) => {
-  const { gatewayId } = c.get("grant");
-  const name = parseIdentifier("table name", c.req.param("table"));
-  const { after, to } = await readJson(c, unflushedBody);
-  const router = c.get("router");
-  const state = unwrap(await router.freshState(gatewayId));
-  const table = state.tables.find((t) => t.table === name);
-  if (!table) throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema here.`);
-  const shards = await Promise.all(
-    shardsOf(state, [name]).map(async (shard) => {
-      const address = { gatewayId, shard, version: state.version };
-      const [from, until] = [(after[shard] ?? 0) as Seq, to[shard] as Seq | undefined];
-      // RPC types its answers as disposable copies; what arrives is the plain value.
-      const asking = router.shard(gatewayId, shard).unflushed(address, table, from, until) as unknown;
-      const page = unwrap(await call("shard", asking as Promise<Plain<UnflushedPage>>));
-      return { shard, to: page.to, more: page.more, edits: editsOf(table, page.page, from) };
-    }),
-  );
-  return c.json({ shards });
-});
-
-interface UnflushedPage {
-  readonly to: Seq;
-  readonly page: readonly HistoryBatch[];
-  readonly more: boolean;
-}
-
-/** [seq, received, hlc, client, op, row, cells by column id], in the order of seqs. */
-function editsOf(table: TableSchema, page: readonly HistoryBatch[], after: Seq) {
-  const ids = new Map(table.columns.map((column) => [column.name, column.id]));
-  return page.flatMap(({ seqs, receivedMs, batch }) =>
-    [...deltasOf(batch)].flatMap(({ hlc, clientId, op, rowId, columns }, at) => {
-      const cells = Object.fromEntries(Object.entries(columns).map(([column, value]) => [ids.get(column), value]));
-      const seq = seqs[at] as Seq;
-      return seq > after ? [[seq, receivedMs[at], hlc, clientId, op, rowId, cells]] : [];
-    }),
-  );
-}
+adminRoutes.post("/tables/:table/unflushed", unflushed);
 
 adminRoutes.put("/sync-rules", async (c) => {
   const rules = await readJson(c, syncRulesSchema);
@@ -123,10 +86,24 @@ adminRoutes.post("/compact", async (c) => {
   const state = unwrap(await c.get("router").freshState(gatewayId));
   const tables = [];
   for (const { table } of state.tables) {
-    const report = unwrap(await maintainTable(c.env, { gatewayId, table }));
+    const report = unwrap(await maintainOne(c.env, { gatewayId, duty: table }));
     tables.push({ table, ...(report === "busy" ? { busy: true } : report) });
   }
   return c.json({ tables });
+});
+
+/** Makes a checkpoint of each shard now; "busy" where a run goes on. */
+adminRoutes.post("/checkpoint", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").freshState(gatewayId));
+  const shards = [];
+  for (const shard of shardsOf(state)) {
+    const duty = checkpointDuty(shard);
+    let report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
+    while (report !== "busy" && report.more) report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
+    shards.push({ shard, ...(report === "busy" ? { busy: true } : report) });
+  }
+  return c.json({ shards });
 });
 
 adminRoutes.get("/status", async (c) => {
@@ -150,7 +127,7 @@ adminRoutes.get("/status", async (c) => {
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
     lake: {
       schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
-      tables: unwrap(await call("tenant", maintenanceOf(c))),
+      ...ledgerOf(unwrap(await call("tenant", maintenanceOf(c)))),
     },
   });
 });
