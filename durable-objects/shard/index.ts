@@ -232,6 +232,19 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.flushHistory(token, table, after));
   }
 
+  /**
+   * Edits of a table that are not flushed yet, after a seq and up to another, the head by default; a page of them.
+   * @returns `to` as it was or became, and whether there is more after the last edit of the page
+   */
+  async unflushed(address: ShardAddress, table: TableSchema, after: Seq, upTo?: Seq) {
+    return plainly(async () => {
+      await this.#current(address);
+      const to = (upTo ?? this.#engine.head) as Seq;
+      const { page, next } = this.#engine.unflushedHistory(table, after, to);
+      return { to, page, more: next !== undefined };
+    });
+  }
+
   async settle(token: string, results: readonly TableResult[]) {
     return plainly(() => this.#engine.settle(token, results, Date.now()));
   }
