@@ -285,6 +285,11 @@ export class ShardEngine {
     );
   }
 
+  /** History that is not flushed yet, of no lease: a page of what came after `after`, up to `to`. */
+  unflushedHistory(table: TableSchema, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
+    return historyPage(this.#sql, { from: after, to }, table, this.#tableNumber(table.table), after, maxChars);
+  }
+
   /**
    * Ends a lease. When every table landed, or failed without hope, the log is trimmed (F2) and what failed is set aside with
    * its reason (F3). Otherwise the lease stays, to be taken again at once.
