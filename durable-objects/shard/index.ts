@@ -30,7 +30,6 @@ import {
   packBatch,
   ROW_ID_BYTES_MAX,
   type Seq,
-  type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import type { Env } from "../env.ts";
@@ -167,11 +166,11 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.renew(token, Date.now()));
   }
 
-  async flushRows(token: string, table: TableSchema, after: Seq) {
+  async flushRows(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushRows(token, table, after));
   }
 
-  async flushHistory(token: string, table: TableSchema, after: Seq) {
+  async flushHistory(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushHistory(token, table, after));
   }
 
