@@ -6,13 +6,13 @@ import type { ClientId, Scalar, Seq, Stamp, TableSchema } from "../../schemas/in
 import { isAlive, newestStamp } from "../merge.ts";
 import type { HistoryBatch, RowBatch } from "../ports/index.ts";
 import { unpackEdits } from "./log.ts";
-import { joinRows, type PackedRow, splitRows } from "./store.ts";
+import { ROW_SEPARATOR, splitRows } from "./store.ts";
 import { type StoredRow, unpackRow } from "./stored-row.ts";
 
 /** Stored rows, joined. */
 export type RowsText = string & { readonly rowsText: true };
 
-export const rowsText = (rows: readonly PackedRow[]): RowsText => joinRows(rows) as RowsText;
+export const joinTexts = (texts: readonly string[]): RowsText => texts.filter(Boolean).join(ROW_SEPARATOR) as RowsText;
 
 /** One log row. */
 export interface HistoryText {

@@ -10,8 +10,8 @@
  */
 import { LakeSyncError, type Seq } from "../../schemas/index.ts";
 import type { SqlRow, SqlStore } from "../ports/index.ts";
-import { type HistoryText, type RowsText, rowsText } from "./flush-pages.ts";
-import { type PackedRow, readRows, writeRows } from "./store.ts";
+import { type HistoryText, joinTexts, type RowsText } from "./flush-pages.ts";
+import { JOINED_ROWS, joinRows, type PackedRow, readRows, standingRows, writeRows } from "./store.ts";
 import { type Packed, packRow, type StoredRow, unpacked, unpackRow } from "./stored-row.ts";
 
 export interface Lease {
@@ -88,56 +88,49 @@ export function historyPage(
   return { page };
 }
 
-/** Entries that are looked at together: their rows are in memory at once. */
-const ENTRIES_AT_ONCE = 64;
+/** Long rows that are in memory at once, whatever the size of a page. */
+const LONG_ROWS = 8;
 
 /**
  * A page of the rows that changed, each where it changed last within the lease, as it stood at the lease's end. Bounded by
  * the size of the rows: a small edit may hand over a large one.
  */
 export function rowsPage(sql: SqlStore, lease: Lease, t: number, after: Seq, maxChars: number): FlushPage<RowsText> {
-  const due: Due[] = [];
+  const texts: string[] = [];
+  /** Where a row stood that has changed since, by row id. */
+  const changed = new Map<string, number>();
   let chars = 0;
+  const page = () => joinTexts([...texts, joinRows(formerVersions(sql, lease, t, changed))]);
   for (const { first, changes } of leasedRows(sql, lease, t, after)) {
     const { ids } = JSON.parse(changes) as { ids: string[] };
-    for (let k = Math.max(0, after + 1 - first); k < ids.length; k += ENTRIES_AT_ONCE) {
-      if (due.length > 0 && chars > maxChars)
-        return { page: dueRows(sql, lease, t, due), next: (first + k - 1) as Seq };
-      const some = ids.slice(k, k + ENTRIES_AT_ONCE);
-      const present = new Map(readRows(sql, t, [...new Set(some)]).map((r) => [r.id, r]));
-      for (const [at, id] of some.entries()) {
-        const row = present.get(id);
-        const seq = first + k + at;
-        // Changed since: the version of the lease's end is looked for among the former ones.
-        if (row && (row.seq === seq || row.seq > lease.to)) due.push({ id, seq, ...(row.seq === seq && { row }) });
-        else continue;
-        chars += row.state.length;
+    for (let k = Math.max(0, after + 1 - first), next: number; k < ids.length; k = next) {
+      if (chars > maxChars) return { page: page(), next: (first + k - 1) as Seq };
+      next = Math.min(ids.length, k + JOINED_ROWS);
+      let standing = standingRows(sql, t, ids.slice(k, next), first + k, lease.to);
+      if (standing.long.length > LONG_ROWS) {
+        next = k + (standing.long[LONG_ROWS] as number);
+        standing = standingRows(sql, t, ids.slice(k, next), first + k, lease.to);
       }
+      const idAt = (place: number) => ids[k + place] as string;
+      for (const place of standing.changed) changed.set(idAt(place), first + k + place);
+      for (const text of [standing.text, joinRows(readRows(sql, t, standing.long.map(idAt)))]) {
+        if (text) texts.push(text);
+        chars += text.length;
+      }
+      // Their former versions are looked up when the page is full.
+      chars += standing.changedBytes;
     }
   }
-  return { page: dueRows(sql, lease, t, due) };
+  return { page: page() };
 }
 
-/** A row that a page may have to hand over, by the change that it has to stand at. */
-interface Due {
-  readonly id: string;
-  readonly seq: number;
-  /** As stored, where it has not changed since. */
-  readonly row?: PackedRow;
-}
-
-function dueRows(sql: SqlStore, lease: Lease, t: number, due: readonly Due[]): RowsText {
-  const changed = new Set(due.filter((d) => !d.row).map((d) => d.id));
-  const former = changed.size > 0 ? formerRows(sql, lease, t, changed) : new Map<string, StoredRow>();
-  const rows: PackedRow[] = [];
-  for (const { id, seq, row } of due) {
-    if (row) rows.push(row);
-    else {
-      const stored = former.get(id);
-      if (stored?.seq === seq) rows.push({ id, seq, state: packRow(stored) });
-    }
-  }
-  return rowsText(rows);
+/** Rows that have changed since, as they stood at the lease's end, where that was the change that is asked for. */
+function formerVersions(sql: SqlStore, lease: Lease, t: number, changed: ReadonlyMap<string, number>): PackedRow[] {
+  if (changed.size === 0) return [];
+  const former = formerRows(sql, lease, t, changed);
+  return [...former]
+    .filter(([id, row]) => row.seq === changed.get(id))
+    .map(([id, row]) => ({ id, seq: row.seq, state: packRow(row) }));
 }
 
 /** Gives up a table of a lease: its edits stay in the log with the reason, and rows forget that its versions were handed over. */
@@ -153,7 +146,12 @@ export function setAside(sql: SqlStore, lease: Lease, t: number, reason: string)
 }
 
 /** Rows of a table as they were when a lease began, for those that changed since; of those that are asked for. */
-function formerRows(sql: SqlStore, lease: Lease, t: number, wanted?: ReadonlySet<string>): Map<string, StoredRow> {
+function formerRows(
+  sql: SqlStore,
+  lease: Lease,
+  t: number,
+  wanted?: ReadonlyMap<string, number>,
+): Map<string, StoredRow> {
   const former = new Map<string, StoredRow>();
   let after: number = lease.to;
   for (;;) {

@@ -71,8 +71,8 @@ export function rowsAfter(sql: SqlStore, t: number, after: string, limit: number
   return rows;
 }
 
-/** Rows that are read as one text, and the length up to which a row's state is: together below the 2 MB of a value. */
-const JOINED_ROWS = 200;
+/** How many rows are read as one text, and the length up to which a row's state is: together below the 2 MB of a value. */
+export const JOINED_ROWS = 200;
 const JOINED_BYTES = 8 * 1024;
 
 /**
@@ -89,12 +89,56 @@ function joinedRows(sql: SqlStore, from: string, ...bindings: SqlValue[]): Packe
   return splitRows(joined?.text ?? "");
 }
 
+/** What became of the rows that a run of edits changed. */
+interface StandingRows {
+  /** Rows that stand where their edit left them and are short, joined. */
+  readonly text: string;
+  /** Likewise, but long: places in the run. */
+  readonly long: readonly number[];
+  /** Rows that changed after `to`: places in the run. */
+  readonly changed: readonly number[];
+  /** How large those are by now. */
+  readonly changedBytes: number;
+}
+
+/**
+ * @param ids of a run of edits, the first of which has seq `first`; at most `JOINED_ROWS`
+ * @param to rows whose last change is in the run's lease, but not this one, are left out
+ */
+export function standingRows(
+  sql: SqlStore,
+  t: number,
+  ids: readonly string[],
+  first: number,
+  to: number,
+): StandingRows {
+  const [found] = sql.exec<{ text: string | null; long: string; changed: string; bytes: number | null }>(
+    `SELECT group_concat(r.id || char(31) || r.seq || char(31) || r.state, char(30))
+       FILTER (WHERE r.seq = ?3 + k.key AND octet_length(r.state) <= ${JOINED_BYTES}) AS text,
+     json_group_array(k.key) FILTER (WHERE r.seq = ?3 + k.key AND octet_length(r.state) > ${JOINED_BYTES}) AS long,
+     json_group_array(k.key) FILTER (WHERE r.seq > ?4) AS changed,
+     sum(octet_length(r.state)) FILTER (WHERE r.seq > ?4) AS bytes
+     FROM json_each(?2) AS k CROSS JOIN rows AS r WHERE r.t = ?1 AND r.id = k.value`,
+    ...[t, JSON.stringify(ids), first, to],
+  );
+  return {
+    text: found?.text ?? "",
+    long: placesOf(found?.long),
+    changed: placesOf(found?.changed),
+    changedBytes: found?.bytes ?? 0,
+  };
+}
+
+const placesOf = (text: string | undefined): number[] => (text ? (JSON.parse(text) as number[]) : []);
+
+export const ROW_SEPARATOR = "\x1e";
+
 export const joinRows = (rows: readonly PackedRow[]): string =>
-  rows.map(({ id, seq, state }) => `${id}\x1f${seq}\x1f${state}`).join("\x1e");
+  rows.map(({ id, seq, state }) => `${id}\x1f${seq}\x1f${state}`).join(ROW_SEPARATOR);
 
 export function splitRows(text: string): PackedRow[] {
   if (text === "") return [];
-  return text.split("\x1e").map((row) => {
+  return text.split(ROW_SEPARATOR).map((row) => {
     const [id, seq, state] = row.split("\x1f") as [string, string, string];
     return { id, seq: Number(seq), state };
   });
