@@ -10,6 +10,7 @@ import { bundle } from "./benches/bundle.ts";
 import { cost } from "./benches/cost.ts";
 import { flush } from "./benches/flush.ts";
 import { latency } from "./benches/latency.ts";
+import { local } from "./benches/local.ts";
 import { memory } from "./benches/memory.ts";
 import { pull } from "./benches/pull.ts";
 import { push } from "./benches/push.ts";
@@ -17,7 +18,7 @@ import { hangUp } from "./http.ts";
 import { asJson, asTable, baselines, worseThan } from "./report.ts";
 import { progress } from "./stats.ts";
 
-const BENCHES: readonly Bench[] = [push, latency, pull, flush, memory, cost, bundle];
+const BENCHES: readonly Bench[] = [push, latency, pull, local, flush, memory, cost, bundle];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -4,7 +4,9 @@
  */
 import type { Clock } from "../core/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
+import * as node from "./db/node.ts"; // package.json keeps it out of what bundlers make for browsers
 import { browser } from "./db/wasm/browser.ts";
+import { openWorkerDriver } from "./db/wasm/remote.ts";
 
 /** Timers as a pair of functions; handles are opaque. */
 export interface Timers {
@@ -42,6 +44,8 @@ export interface Platform {
   /** Opens the SQLite that this platform has; see `Backend`. */
   readonly openDriver: (options: DriverOptions) => Promise<Driver>;
   readonly tabs?: Tabs;
+  /** Asks for storage that is not cleared when space runs short; absent where nothing is ever cleared. */
+  readonly persist?: () => Promise<boolean>;
   /** Calls `run` when the network may be back; absent where nobody says so. @returns a function that ends it */
   readonly onOnline?: (run: () => void) => () => void;
 }
@@ -62,11 +66,9 @@ export function defaultPlatform(): Platform {
     },
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
-    openDriver: async (options) => {
-      if (isNode()) return (await import("./db/node.ts")).openNodeDriver(options);
-      return (await import("./db/wasm/remote.ts")).openWorkerDriver(options);
-    },
+    openDriver: isNode() ? node.openNodeDriver : openWorkerDriver,
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
+    ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
     ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),
   };
 }

@@ -4,6 +4,7 @@ import { type Tables, TestGateway, type TestGatewayOptions } from "./testing/gat
 
 export { type Faults, flaky } from "./testing/flaky.ts";
 export { OPEN_RULES, TestGateway } from "./testing/gateway.ts";
+export { MemoryOpfs } from "./testing/opfs.ts";
 export { settled, TestWorld } from "./testing/platform.ts";
 
 export const testGateway = (tables: Tables, options?: TestGatewayOptions): TestGateway =>

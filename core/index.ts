@@ -1,4 +1,5 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
+export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
 export {
   CONSUMER_FAULTS,
@@ -11,6 +12,8 @@ export {
 } from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
 export {
+  checkpointDuty,
+  checkpointedShard,
   type Duties,
   GatewayRegistry,
   MaintenanceLedger,
@@ -20,9 +23,11 @@ export {
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";
+export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
+export { type HistoryText, historyOf } from "./shard/flush-pages.ts";
 export type { PushInput } from "./shard/input.ts";
 export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";

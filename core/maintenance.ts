@@ -42,6 +42,13 @@ export interface TableMaintenance {
   readonly report?: MaintenanceReport;
 }
 
+const CHECKPOINT = "checkpoint:";
+/** Checkpoints of shards stand in the ledger beside tables, whose names have no colon. */
+export const checkpointDuty = (shard: string): string => CHECKPOINT + shard;
+/** The shard of such an entry; undefined for a table's. */
+export const checkpointedShard = (duty: string): string | undefined =>
+  duty.startsWith(CHECKPOINT) ? duty.slice(CHECKPOINT.length) : undefined;
+
 type Row = {
   name: string;
   flushes: number;

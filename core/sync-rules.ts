@@ -134,6 +134,40 @@ export function tableAccess(rules: SyncRules, table: TableSchema, claims: Claims
   };
 }
 
+/** Values of one column, one of which every row of a bucket has. */
+export interface Selector {
+  readonly columnId: number;
+  readonly values: readonly Scalar[];
+}
+
+/**
+ * What to look up in indexes to find all rows that a token sees; rows that come of it still have to be judged.
+ * @returns undefined where a bucket says nothing that an index could answer
+ */
+export function selectorsOf(rules: SyncRules, table: TableSchema, claims: Claims): Selector[] | undefined {
+  const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
+  const selectors = buckets.map((b) => b.filters.map((f) => selectorOf(f, table, claims)).find((s) => s !== undefined));
+  return selectors.every((s) => s !== undefined) ? selectors : undefined;
+}
+
+function selectorOf(filter: Filter, table: TableSchema, claims: Claims): Selector | undefined {
+  const column = indexable(filter, table);
+  return column && { columnId: column.id, values: operands(filter, column.type, claims) ?? [] };
+}
+
+/** Equal values have one form, but for JSON. */
+function indexable(filter: Filter, table: TableSchema): Column | undefined {
+  const equality = filter.op === "eq" || filter.op === "in";
+  return table.columns.find((c) => equality && c.name === filter.column && c.type !== "json");
+}
+
+/** Ids of the columns that selectors may be of. */
+export function indexedColumns(rules: SyncRules, table: TableSchema): number[] {
+  const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
+  const columns = buckets.flatMap((b) => b.filters.flatMap((f) => indexable(f, table) ?? []));
+  return [...new Set(columns.map((c) => c.id))];
+}
+
 /** Whether a token may see a row, given by column name. */
 export function evaluate(
   rules: SyncRules,

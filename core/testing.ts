@@ -2,5 +2,6 @@
 export { catalogueContract } from "./testing/catalogue-contract.ts";
 export { NodeSqlStore } from "./testing/node-sqlite.ts";
 export { mayTouch, type OracleRow, rowOf, type StampedEdit } from "./testing/oracle.ts";
+export { ADMIN, Device, edit, push, shardOf, TODOS, user } from "./testing/shard-kit.ts";
 export { anySchedule, CRAMPED, ROOMY } from "./testing/shard-world.ts";
 export { sqlStoreContract } from "./testing/sql-store-contract.ts";

@@ -28,6 +28,10 @@ export interface Env {
   readonly LOG_LEVEL?: string;
   /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
   readonly LAKE_LOCATION?: string;
+  /** What credentials of the S3 endpoint are made with; JWT_SECRET by default, so needed with JWKS_URL only. */
+  readonly LAKE_CREDENTIALS_SECRET?: string;
+  /** Where engines reach the gateway, if that is not the address that it sees: behind a proxy, `https://lake.example`. */
+  readonly PUBLIC_URL?: string;
   /** Age of the oldest unflushed delta at which a flush is asked for, milliseconds (F4). */
   readonly FLUSH_AGE_MS?: string;
 }
@@ -38,8 +42,12 @@ export interface FlushMessage {
   readonly shard: string;
 }
 
-/** A hint that a table's lake is due for maintenance; the truth is the tenant's ledger. */
+/** A hint that a table's lake, or a shard's checkpoint, is due for maintenance; the truth is the tenant's ledger. */
 export interface MaintenanceMessage {
   readonly gatewayId: string;
-  readonly table: string;
+  /** As the ledger names it. */
+  readonly duty: string;
 }
+
+/** How locations name the lake's bucket. */
+export const lakeLocation = (env: Pick<Env, "LAKE_LOCATION">): string => env.LAKE_LOCATION ?? "s3://lakesync-lake";

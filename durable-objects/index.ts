@@ -2,7 +2,8 @@
 export { forGateway, type Grant, verifyToken } from "./auth.ts";
 export { Catalogue } from "./catalogue/index.ts";
 export { catalogueServer } from "./catalogue/stub.ts";
-export type { Env, FlushMessage, MaintenanceMessage } from "./env.ts";
+export { type CursorPart, encodeCursor } from "./cursor.ts";
+export { type Env, type FlushMessage, lakeLocation, type MaintenanceMessage } from "./env.ts";
 export { GRANT_HEADER, Hub, packGrant, SUBPROTOCOL } from "./hub/index.ts";
 export { Router } from "./router.ts";
 export { call, type Plain } from "./rpc.ts";

@@ -7,6 +7,7 @@
  */
 export { IcebergAdapter } from "./adapter.ts";
 export * from "./catalogue/index.ts";
+export * from "./checkpoint/index.ts";
 export {
   compact,
   debtOf,

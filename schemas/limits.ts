@@ -122,6 +122,22 @@ export const ORPHANS_EVERY_MS = 24 * 3600 * SECOND;
 export const MAINTENANCE_LEASE_MS = 15 * 60 * SECOND;
 /** Gateways that one Cron event looks at; a Worker has 10,000 subrequests, and Cron comes every five minutes. */
 export const GATEWAYS_PER_CRON = 2_000;
+/** A chunk of a checkpoint is one transaction on a device, held in memory there. Characters of stored rows. */
+export const CHUNK_CHARS = 2 * MiB;
+/** What one run of a checkpoint reads, some ten seconds of a Worker's 30 of CPU; the rest is for the next. Rows. */
+export const CHECKPOINT_JOB_ROWS = 750_000;
+/** Ids of rows that a checkpoint's index holds in memory before they are written. Characters. */
+export const INDEX_RUN_CHARS = 4 * MiB;
+/** A shard's checkpoint is made anew after so many changes, or this part of its rows, or this long after any change. */
+export const CHECKPOINT_CHANGES = 10_000;
+export const CHECKPOINT_CHANGED_RATIO = 0.05;
+export const CHECKPOINT_AGE_MS = 24 * 3600 * SECOND;
+/** With less ever changed a device pulls everything in a page or two. Changes. */
+export const CHECKPOINT_HEAD_MIN = 5_000;
+/** How long a checkpoint is kept after the next: a download that began goes on. Milliseconds. */
+export const CHECKPOINT_GRACE_MS = 24 * 3600 * SECOND;
+/** Objects of a checkpoint that was never finished belong to a run under way until this old. Milliseconds. */
+export const CHECKPOINT_DRAFT_MS = 3600 * SECOND;
 /** A page of a flush crosses RPC as one message (32 MiB). Bytes. */
 export const FLUSH_PAGE_BYTES = 4 * MiB;
 

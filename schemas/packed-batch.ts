@@ -121,3 +121,24 @@ function decodeClients(message: PackedBatch, client: ClientId | undefined): Clie
   const clients = indexes?.map((at) => (typeof at === "number" ? (message.clients[at] as ClientId) : undefined));
   return clients?.every((c) => c !== undefined) ? clients : undefined;
 }
+
+const CLOCK_BYTES = 8;
+
+/** Clocks of a batch transposed: all first bytes, then all second bytes. Neighbours are alike then, and compress away. */
+export function toPlanes(hlcs: Uint8Array): Uint8Array {
+  const count = hlcs.length / CLOCK_BYTES;
+  const planes = new Uint8Array(hlcs.length);
+  for (let at = 0; at < count; at++)
+    for (let byte = 0; byte < CLOCK_BYTES; byte++) planes[byte * count + at] = hlcs[at * CLOCK_BYTES + byte] as number;
+  return planes;
+}
+
+/** The reverse. A length that is no whole number of clocks is left as it is, for `decodeBatch` to refuse. */
+export function fromPlanes(planes: Uint8Array): Uint8Array {
+  const count = planes.length / CLOCK_BYTES;
+  if (!Number.isInteger(count)) return planes;
+  const hlcs = new Uint8Array(planes.length);
+  for (let at = 0; at < count; at++)
+    for (let byte = 0; byte < CLOCK_BYTES; byte++) hlcs[at * CLOCK_BYTES + byte] = planes[byte * count + at] as number;
+  return hlcs;
+}

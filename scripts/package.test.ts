@@ -39,7 +39,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   rmSync(folder, { recursive: true, force: true });
-});
+}, 60_000);
 
 /** An app that counts its own starts in a database without any settings. @param from where it imports the client from */
 function writeApp(root: string, from: string): void {
@@ -101,6 +101,71 @@ test("a page without a bundler imports one file of the package, and has the same
     preview: { port: 0 },
   });
   expect(await startTwice(addressOf(files))).toEqual(["opfs 1", "opfs 2"]);
+  await files.close();
+});
+
+/** Runs in the page: inserts until it fails or `rows` are there. @returns ids that were committed, and how it ended */
+async function fill(rows: number, quota: boolean) {
+  const { LocalDB, SyncTracker } = await (
+    globalThis as unknown as { client: Promise<typeof import("../client/index.ts")> }
+  ).client;
+  const db = await LocalDB.open({ name: "db", backend: "opfs", schema: { blobs: { text: { type: "string" } } } });
+  const tracker = new SyncTracker(db);
+  const committed: string[] = [];
+  let ended = "all";
+  for (let n = 0; n < rows && ended === "all"; n++) {
+    const id = `${quota ? "full" : "room"}-${n}`;
+    await tracker.insert("blobs", id, { text: "z".repeat(100_000) }).then(
+      () => committed.push(id),
+      (error) => {
+        ended = error.code;
+      },
+    );
+  }
+  const shown = await db.query<{ id: string }>("SELECT id FROM blobs");
+  const waiting = await db.query<{ id: string }>("SELECT row_id AS id FROM lakesync_outbox ORDER BY hlc");
+  return { committed, ended, shown: shown.map((r) => r.id).sort(), waiting: waiting.map((r) => r.id) };
+}
+
+test("[C1] [C2] a browser whose storage is full: nothing that was committed is lost, by a kill either, and writing goes on when there is room", async () => {
+  const root = join(folder, "full");
+  mkdirSync(root, { recursive: true });
+  writeFileSync(
+    join(root, "index.html"),
+    '<script type="module">globalThis.client = import("./lakesync/lakesync.js")</script>',
+  );
+  cpSync(join(installed, "dist", "browser"), join(root, "lakesync"), { recursive: true });
+  const files = await preview({
+    root,
+    configFile: false,
+    logLevel: "error",
+    build: { outDir: "." },
+    preview: { port: 0 },
+  });
+  const profile = join(folder, "profile");
+  const context = await chromium.launchPersistentContext(profile, chromiumLaunchOptions());
+  const visit = async (rows: number, quotaSize?: number) => {
+    const page = await context.newPage();
+    await page.goto(addressOf(files));
+    const devtools = await context.newCDPSession(page);
+    const origin = new URL(addressOf(files)).origin;
+    if (quotaSize !== undefined) await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize });
+    const args = `${rows}, ${quotaSize !== undefined}`;
+    await page.waitForFunction("globalThis.client");
+    const seen = (await page.evaluate(`(${fill})(${args})`)) as Awaited<ReturnType<typeof fill>>;
+    if (quotaSize !== undefined) await devtools.send("Storage.overrideQuotaForOrigin", { origin });
+    await page.close(); // its worker dies with the database open
+    return seen;
+  };
+  const roomy = await visit(5);
+  const full = await visit(500, 5_000_000);
+  expect([roomy.ended, full.ended]).toEqual(["all", "StorageFull"]);
+  const committed = [...roomy.committed, ...full.committed];
+  expect(full.shown).toEqual([...committed].sort());
+  const after = await visit(0);
+  expect(after.shown).toEqual([...committed].sort());
+  expect(after.waiting).toEqual(committed);
+  await context.close();
   await files.close();
 });
 

@@ -1,6 +1,6 @@
 /** The gateway's HTTP face. */
 import { Hono } from "hono";
-import { catalogueServer } from "../durable-objects/index.ts";
+import { catalogueServer, lakeLocation } from "../durable-objects/index.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { authenticated, grantOf } from "./middleware/auth.ts";
 import { crossOrigin } from "./middleware/cors.ts";
@@ -10,6 +10,8 @@ import { openApi } from "./openapi.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { dataRoutes } from "./routes/data.ts";
 import { icebergRoutes } from "./routes/iceberg.ts";
+import { s3Routes } from "./routes/s3.ts";
+import { s3Config } from "./s3/config.ts";
 
 export function createApp(): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
@@ -22,6 +24,7 @@ export function createApp(): Hono<AppEnv> {
   app.route("/v1/:gatewayId/admin", adminRoutes);
   app.route("/v1/:gatewayId", dataRoutes);
   app.route("/iceberg", catalogueRoutes());
+  app.route("/s3", s3Routes);
   app.notFound(notFound(methodsOf(app)));
   return app;
 }
@@ -44,6 +47,12 @@ function catalogueRoutes(): Hono {
     async requireGateway(c) {
       const { gatewayId, claims } = await grantOf(c as AppContext);
       return { gatewayId, role: String(claims.role) };
+    },
+    delegate: async (c) => {
+      const { env, req } = c as AppContext;
+      const grant = await grantOf(c as AppContext);
+      const config = await s3Config(env, new URL(req.url).origin, grant);
+      return config && { prefix: `${lakeLocation(env)}/${grant.gatewayId}/`, config };
     },
     catalogueFor: (gatewayId, c) => catalogueServer((c as AppContext).env, gatewayId),
     report: (error, c) =>

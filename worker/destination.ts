@@ -2,7 +2,7 @@
 import { zstdDecompressSync } from "node:zlib";
 import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
-import { catalogueServer, type Env } from "../durable-objects/index.ts";
+import { catalogueServer, type Env, lakeLocation } from "../durable-objects/index.ts";
 import { catalogueOf, IcebergAdapter, initParquet, initZstd, type LakeDeps, R2Store } from "../lake/index.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
@@ -10,7 +10,7 @@ export function lakeOf(env: Env, gatewayId: string): LakeDeps {
   initParquet(parquetWasm);
   initZstd(zstdDecompressSync);
   return {
-    store: new R2Store(env.LAKE, { location: env.LAKE_LOCATION ?? "s3://lakesync-lake" }),
+    store: new R2Store(env.LAKE, { location: lakeLocation(env) }),
     catalogue: catalogueOf(catalogueServer(env, gatewayId)),
     clock: { now: () => Date.now() },
     chance: () => Math.random(),

@@ -1,5 +1,6 @@
 /** The flush queue's consumer. Messages are hints (decision 12): the truth is each shard's log, and its alarm repeats the hint. */
 import {
+  checkpointDuty,
   type DatabaseAdapter,
   type FlushDeps,
   type FlushSource,
@@ -22,6 +23,7 @@ export async function flushShard(env: Env, message: FlushMessage): Promise<Flush
     clock: { now: () => Date.now() },
     token: crypto.randomUUID(),
   }).catch(failedFlush);
+  if (summary.state === "flushed") written.push(checkpointDuty(message.shard));
   await noteFlush(env, message.gatewayId, written);
   return summary;
 }

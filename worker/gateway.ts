@@ -27,7 +27,7 @@ export function createGateway(): Required<Pick<ExportedHandler<Env, Message>, "f
         env,
       );
       await maintainAll(
-        bodies.filter((body) => "table" in body),
+        bodies.filter((body) => "duty" in body),
         env,
       );
     },

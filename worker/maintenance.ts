@@ -3,14 +3,16 @@
  *
  *   a flush landed     the tenant counts it; a table with enough of them is sent for
  *   Cron               the registry says which gateways' turn it is, each tenant which of its tables are due
- *   message            one run for one table, under the tenant's lease; what is left over is sent for again
+ *   message            one run for one table, or of one shard's checkpoint, under the tenant's lease; what is left over is
+ *                      sent for again
  *
- * Messages are hints: a table stays due until a run was settled, and Cron comes again.
+ * Messages are hints: what is due stays due until a run was settled, and Cron comes again.
  */
-import type { Duties, MaintenanceReport } from "../core/index.ts";
+import { checkpointedShard, type Duties, type MaintenanceReport } from "../core/index.ts";
 import { call, type Env, type MaintenanceMessage, type Plain, REGISTRY } from "../durable-objects/index.ts";
 import { maintain } from "../lake/index.ts";
-import { err, GATEWAYS_PER_CRON, LakeSyncError, type Result } from "../schemas/index.ts";
+import { err, GATEWAYS_PER_CRON, LakeSyncError, ok, type Result } from "../schemas/index.ts";
+import { checkpointShard } from "./checkpoint/make.ts";
 import { lakeOf } from "./destination.ts";
 import { log } from "./middleware/log.ts";
 
@@ -34,7 +36,7 @@ export async function noteFlush(env: Env, gatewayId: string, tables: readonly st
     if (!due.ok) throw due.error;
     await sendFor(
       env,
-      due.value.map((table) => ({ gatewayId, table })),
+      due.value.map((duty) => ({ gatewayId, duty })),
     );
   } catch (error) {
     log("error", { event: "maintenance", gatewayId, error: String(error) });
@@ -51,7 +53,7 @@ export async function planMaintenance(env: Env): Promise<number> {
     const messages = await Promise.all(
       some.map(async (gatewayId): Promise<MaintenanceMessage[]> => {
         const due = await call("tenant", tenantOf(env, gatewayId).maintenanceDue(gatewayId));
-        if (due.ok) return due.value.map((table) => ({ gatewayId, table }));
+        if (due.ok) return due.value.map((duty) => ({ gatewayId, duty }));
         log("error", { event: "maintenance", gatewayId, error: due.error.message });
         return [];
       }),
@@ -62,42 +64,60 @@ export async function planMaintenance(env: Env): Promise<number> {
   return sent;
 }
 
-/** One run for a table; "busy" while another goes on. */
-export async function maintainTable(
+/**
+ * One run for a table or a shard's checkpoint; "busy" while another goes on.
+ * @param asked an operator wants it now, however little there is to do
+ */
+export async function maintainOne(
   env: Env,
-  { gatewayId, table }: MaintenanceMessage,
+  { gatewayId, duty }: MaintenanceMessage,
+  asked = false,
 ): Promise<Result<MaintenanceReport | "busy", LakeSyncError>> {
   const tenant = tenantOf(env, gatewayId);
   const token = crypto.randomUUID();
   // RPC types its answers as disposable copies; what arrives is the plain value.
-  const leasing = tenant.leaseMaintenance(gatewayId, table, token) as unknown as Promise<Plain<Duties | undefined>>;
+  const leasing = tenant.leaseMaintenance(gatewayId, duty, token) as unknown as Promise<Plain<Duties | undefined>>;
   const duties = await call("tenant", leasing);
   if (!duties.ok) return duties;
   if (!duties.value) return { ok: true, value: "busy" };
-  const report = await run(env, gatewayId, table, duties.value);
+  const shard = checkpointedShard(duty);
+  const started = Date.now();
+  const report = await told(
+    started,
+    shard === undefined
+      ? maintainTable(env, gatewayId, duty, duties.value)
+      : checkpointShard(env, gatewayId, shard, asked),
+  );
   const settled = await call(
     "tenant",
-    tenant.settleMaintenance(gatewayId, table, token, { report: { ...report }, duties: duties.value }),
+    tenant.settleMaintenance(gatewayId, duty, token, { report: { ...report }, duties: duties.value }),
   );
   return settled.ok ? { ok: true, value: report } : settled;
 }
 
-async function run(env: Env, gatewayId: string, table: string, duties: Duties): Promise<MaintenanceReport> {
-  const started = Date.now();
-  const options = { ...(duties.expire && { expire: {} }), ...(duties.orphans && { orphans: {} }) };
-  const done = await maintain(lakeOf(env, gatewayId), table, options).catch((cause: unknown) =>
+/** A run's report, whatever became of it. */
+async function told(
+  started: number,
+  run: Promise<Result<{ readonly more: boolean }, LakeSyncError>>,
+): Promise<MaintenanceReport> {
+  const done = await run.catch((cause: unknown) =>
     err(new LakeSyncError("Internal", `Maintenance broke: ${cause}`, {}, { cause })),
   );
   const milliseconds = Date.now() - started;
   if (!done.ok) return { ok: false, more: false, milliseconds, error: `${done.error.code}: ${done.error.message}` };
-  const more = Object.values(done.value).some((kind) => kind.more);
-  return { ok: true, more, milliseconds, ...done.value };
+  return { ok: true, milliseconds, ...done.value };
+}
+
+async function maintainTable(env: Env, gatewayId: string, table: string, duties: Duties) {
+  const options = { ...(duties.expire && { expire: {} }), ...(duties.orphans && { orphans: {} }) };
+  const done = await maintain(lakeOf(env, gatewayId), table, options);
+  return done.ok ? ok({ more: Object.values(done.value).some((kind) => kind.more), ...done.value }) : done;
 }
 
 /** The maintenance queue's consumer. */
 export async function maintainAll(messages: readonly MaintenanceMessage[], env: Env): Promise<void> {
   for (const body of messages) {
-    const report = await maintainTable(env, body);
+    const report = await maintainOne(env, body);
     if (!report.ok) throw report.error; // the queue delivers it again
     if (report.value === "busy") continue;
     if (!report.value.ok) log("error", { event: "maintenance", ...body, ...report.value });

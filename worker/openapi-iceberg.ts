@@ -16,6 +16,7 @@ const ROUTES: readonly (readonly [method: string, path: string, summary: string]
   ["get", "/{prefix}/namespaces/{namespace}/tables/{table}", "Loads a table."],
   ["post", "/{prefix}/namespaces/{namespace}/tables/{table}", "Commits to a table."],
   ["delete", "/{prefix}/namespaces/{namespace}/tables/{table}", "Drops a table."],
+  ["get", "/{prefix}/namespaces/{namespace}/tables/{table}/credentials", "Lends credentials to read the lake's files."],
   ["post", "/{prefix}/namespaces/{namespace}/tables/{table}/metrics", "Takes a client's metrics."],
   ["post", "/{prefix}/tables/rename", "Renames a table."],
   ["post", "/{prefix}/transactions/commit", "Commits to several tables at once."],

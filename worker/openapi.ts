@@ -176,6 +176,24 @@ function dataPaths(schemas: JsonObject): JsonObject {
         binary: true,
       }),
     },
+    "/v1/{gatewayId}/checkpoint": {
+      get: operation({
+        id: "checkpoint",
+        summary: "What a device without data installs before it pulls: chunks, and the cursor to pull from afterwards.",
+        codes: [...SIGNED, "BadIdentifier", "TooLarge", "RateLimited", "Unavailable"],
+        parameters: [text("tables", "Names, with commas between; left out for all.")],
+        answer: media(ref("Checkpoint")),
+      }),
+    },
+    "/v1/{gatewayId}/checkpoint/{chunk}": {
+      parameters: [{ name: "chunk", in: "path", required: true, schema: { type: "string" } }],
+      get: operation({
+        id: "chunk",
+        summary: "A gzipped lakesync.v1.Chunk. One with a SHA-256 is for ever the same, and comes in ranges too.",
+        codes: [...SIGNED, "CursorExpired", "RateLimited", "Unavailable"],
+        answer: { "application/gzip": { schema: { type: "string", contentEncoding: "binary" } } },
+      }),
+    },
     "/v1/{gatewayId}/ws": {
       get: operation({
         id: "socket",
@@ -192,6 +210,25 @@ function adminPaths(): JsonObject {
   const table = { name: "table", in: "path", required: true, schema: { type: "string" } };
   const json = (name: string) => media(ref(name));
   return {
+    "/v1/{gatewayId}/admin/tables": {
+      get: operation({
+        id: "listTables",
+        summary: "The schemas of all tables.",
+        codes: SIGNED,
+        answer: media({ type: "object", properties: { tables: { type: "array", items: ref("Table") } } }),
+      }),
+    },
+    "/v1/{gatewayId}/admin/tables/{table}/unflushed": {
+      parameters: [table],
+      post: operation({
+        id: "unflushed",
+        summary:
+          "Edits that the lake does not have yet, by shard, after the seqs given; page by page up to the seqs answered first.",
+        codes: [...SIGNED, ...BODY, "NotFound"],
+        body: media({ type: "object", additionalProperties: true }),
+        answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
+      }),
+    },
     "/v1/{gatewayId}/admin/tables/{table}": {
       parameters: [table],
       put: operation({
@@ -239,6 +276,14 @@ function adminPaths(): JsonObject {
         answer: media({ type: "object", properties: { tables: { type: "array", items: { type: "object" } } } }),
       }),
     },
+    "/v1/{gatewayId}/admin/checkpoint": {
+      post: operation({
+        id: "makeCheckpoint",
+        summary: "Makes a checkpoint of every shard now. Answers what was done.",
+        codes: [...SIGNED, "Unavailable"],
+        answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
+      }),
+    },
     "/v1/{gatewayId}/admin/status": {
       get: operation({
         id: "status",
@@ -266,6 +311,18 @@ export function openApi(): JsonObject {
       nullable: { type: "boolean" },
     },
   };
+  const chunk = {
+    type: "object",
+    properties: {
+      name: { type: "string" },
+      rows: { type: "integer", description: "0 where they are looked up when the chunk is asked for." },
+      bytes: { type: "integer" },
+      sha256: {
+        type: "string",
+        description: "Of the chunk as it comes; absent where it is made when it is asked for.",
+      },
+    },
+  };
   const schemas: JsonObject = {
     Value: {
       description:
@@ -286,6 +343,15 @@ export function openApi(): JsonObject {
         lastColumnId: { type: "integer" },
         shards: { type: "integer" },
         backend: { type: "string" },
+      },
+    },
+    Checkpoint: {
+      type: "object",
+      properties: {
+        cursor: { type: "string", description: "To pull from afterwards; empty where there is nothing to install." },
+        chunks: { type: "array", items: chunk },
+        rows: { type: "integer" },
+        bytes: { type: "integer" },
       },
     },
     ErrorCode: {

@@ -5,13 +5,14 @@
  * A write to a synced table and its outbox entry are one transaction, whoever writes and however (C1, C8): triggers do
  * it. Listeners hear of a commit after it is durable, once, with the tables that it touched (C5).
  */
-import { type ClientId, HLC_ZERO, type HlcText, LakeSyncError } from "../../schemas/index.ts";
+import { type ClientId, LakeSyncError } from "../../schemas/index.ts";
 import { type LiveOptions, live } from "../live/live.ts";
 import { defaultPlatform, type Platform, randomName, type Tabs } from "../platform.ts";
 import { BOOKKEEPING_SQL, FORMAT, type MetaKey } from "./bookkeeping.ts";
 import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
 import { Mutex } from "./mutex.ts";
 import type { DeviceColumn, DeviceTable, SchemaSpec } from "./schema.ts";
+import { seedClock } from "./seed-clock.ts";
 import { TableRegistry } from "./tables.ts";
 
 export interface LocalDBOptions {
@@ -174,11 +175,11 @@ export class LocalDB implements Queryable {
   }
 
   async exec(sql: string, params?: readonly SqlParam[]): Promise<{ readonly changes: number }> {
-    return this.#once((tx) => tx.exec(sql, params));
+    return this.once((tx) => tx.exec(sql, params));
   }
 
   async query<T = Row>(sql: string, params?: readonly SqlParam[]): Promise<T[]> {
-    return this.#once((tx) => tx.query<T>(sql, params));
+    return this.once((tx) => tx.query<T>(sql, params));
   }
 
   /**
@@ -216,6 +217,15 @@ export class LocalDB implements Queryable {
   onCommit(listener: (commit: Commit) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Asks the browser to keep the data of this origin when space runs short; some browsers ask the user.
+   * @returns whether it will; otherwise what is not synced may be lost to the browser's cleaning up
+   */
+  async persist(): Promise<boolean> {
+    if (this.backend === "memory") return false;
+    return this.platform.persist ? this.platform.persist() : true;
   }
 
   /** @internal Tells the other tabs of this database something, beside the commits that they hear of anyway. */
@@ -266,8 +276,8 @@ export class LocalDB implements Queryable {
     return this.#driver;
   }
 
-  /** One statement is its own transaction. */
-  #once<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+  /** @internal For one statement, which is a transaction by itself: that saves two calls. */
+  once<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.#mutex.run(async () => {
       const writes = new Set<string>();
       const result = await body(new Transaction(this.#open(), this.#tables, writes));
@@ -330,13 +340,7 @@ async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
       [values],
     );
   }
-  const newest = await driver.execute(
-    "SELECT max(h) FROM (SELECT printf('%016x', max(hlc)) AS h FROM lakesync_outbox UNION ALL SELECT max(hlc) FROM lakesync_rejected)",
-  );
-  const stamps = [meta.get("hlc") ?? HLC_ZERO, (newest.rows[0]?.[0] ?? HLC_ZERO) as string];
-  const last = stamps.sort().at(-1) as HlcText;
-  // In another tab's connection the clock may have gone on meanwhile.
-  await driver.execute("SELECT lakesync_clock(max(?, lakesync_last()), ?)", [last, Number(meta.get("offset") ?? 0)]);
+  await seedClock(driver);
   return clientId as ClientId;
 }
 

@@ -9,6 +9,8 @@
 import {
   CHANGE_LIST_DELTAS,
   CHANGE_LIST_MS,
+  type Claims,
+  type DeltaBatch,
   err,
   FLUSH_LEASE_MS,
   FLUSH_PAGE_BYTES,
@@ -21,13 +23,15 @@ import {
   type TableSchema,
 } from "../../schemas/index.ts";
 import type { SqlStore } from "../ports/index.ts";
+import { accessFingerprint } from "../sync-rules.ts";
+import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
 import type { ShardConfig } from "./config.ts";
 import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
-import { type Aside, dropLists, readAside, trimLog } from "./log.ts";
+import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
 import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
-import { type PullInput, type PullPage, pull } from "./pull.ts";
+import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
@@ -198,14 +202,44 @@ export class ShardEngine {
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
-    const context = {
+    return pull(this.#reading(), input);
+  }
+
+  #reading(): PullContext {
+    return {
       sql: this.#sql,
       config: this.#configured(),
       head: this.#head,
       tableNumber: (name: string) => this.#names.get(name) ?? 0,
       tableName: (t: number) => this.#numbers.get(t) ?? "",
     };
-    return pull(context, input);
+  }
+
+  /** What a token may see of some rows of a table, as they are now. */
+  pick(claims: Claims, table: string, ids: readonly string[]): readonly DeltaBatch[] {
+    return pickRows(this.#reading(), claims, table, ids);
+  }
+
+  /** What a token's cursor is bound to (PL5). */
+  fingerprint(claims: Claims): string {
+    const { rules, rulesVersion } = this.#configured();
+    return accessFingerprint(rules, rulesVersion, claims);
+  }
+
+  /** Whether a device that stands at this seq can catch up from there (PL8). */
+  remembers(seq: number): boolean {
+    return seq <= this.#head && seq >= listedAfter(this.#sql, this.#head);
+  }
+
+  /** A page of a table's rows by id, dead ones too, for a checkpoint. */
+  checkpointRows(table: string, after: string, maxChars = FLUSH_PAGE_BYTES): CheckpointRows {
+    return checkpointRows(this.#sql, this.#names.get(table) ?? 0, after, maxChars);
+  }
+
+  /** Rows that changed after a seq, as they are now, for a checkpoint. @param tables that it is of */
+  checkpointChanges(tables: readonly string[], since: Seq, maxChars = FLUSH_PAGE_BYTES): CheckpointChanges {
+    const nameOf = (t: number) => tables.find((name) => name === this.#numbers.get(t));
+    return checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars);
   }
 
   /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */
@@ -242,6 +276,11 @@ export class ShardEngine {
   /** Likewise, for the history. */
   flushHistory(token: string, table: string, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
     return historyPage(this.#sql, assertLease(this.#lease, token), this.#tableNumber(table), after, maxChars);
+  }
+
+  /** History that is not flushed yet, of no lease: a page of what came after `after`, up to `to`. */
+  unflushedHistory(table: string, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
+    return historyPage(this.#sql, { from: after, to }, this.#tableNumber(table), after, maxChars);
   }
 
   /**

@@ -54,8 +54,10 @@ export const tablesIn = (sql: SqlStore, lease: Lease): number[] =>
     )
     .map(({ t }) => t);
 
+type Range = Pick<Lease, "from" | "to">;
+
 /** Log rows of one table in a lease that have seqs after `after`, one at a time. */
-function* leasedRows(sql: SqlStore, lease: Lease, t: number, after: Seq): Generator<LogRow> {
+function* leasedRows(sql: SqlStore, lease: Range, t: number, after: Seq): Generator<LogRow> {
   let seq: number = after;
   for (;;) {
     const [row] = sql.exec<LogRow & SqlRow>(
@@ -73,7 +75,7 @@ function* leasedRows(sql: SqlStore, lease: Lease, t: number, after: Seq): Genera
 /** A page of history, in the order of seqs, of whole log rows. */
 export function historyPage(
   sql: SqlStore,
-  lease: Lease,
+  lease: Range,
   t: number,
   after: Seq,
   maxChars: number,

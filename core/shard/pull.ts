@@ -13,6 +13,7 @@
 import {
   type Claims,
   type ClientId,
+  COLUMNS_MAX,
   type DeltaBatch,
   DeltaBatchBuilder,
   err,
@@ -25,7 +26,6 @@ import {
   type Result,
   type Scalar,
   type Seq,
-  type Stamp,
   stampClient,
   stampHlc,
   type TableSchema,
@@ -37,6 +37,7 @@ import type { ShardConfig } from "./config.ts";
 import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
 import { type PackedRow, readRows, rowsAfter } from "./store.ts";
 import { type Cells, unpackRow } from "./stored-row.ts";
+import { addRow, namedCells } from "./whole-row.ts";
 
 /** Where a device stands in one shard. */
 export type Position =
@@ -75,6 +76,9 @@ export interface PullContext {
   tableName(t: number): string;
 }
 
+/** With one more row, of whose every column another edit survives, a batch is still one that decoders take. */
+const ENTRIES_MAX = PAGE_ROWS_MAX - COLUMNS_MAX - 2;
+
 /** An `R` is nobody's edit, but a batch names a client for each entry. */
 const NOBODY = "gateway" as ClientId;
 
@@ -98,13 +102,25 @@ export function pull(context: PullContext, input: PullInput): Result<PullPage, L
   return ok({ batches: page.batches(), position: next, hasMore, fingerprint, resync, bytes: page.bytes });
 }
 
+/** What a token may see of some rows of a table, as they are now. */
+export function pickRows(
+  context: PullContext,
+  claims: Claims,
+  table: string,
+  ids: readonly string[],
+): readonly DeltaBatch[] {
+  const page = new Page(context, { claims, fingerprint: "", tables: [table], maxBytes: Number.POSITIVE_INFINITY });
+  page.pick(table, ids);
+  return page.batches();
+}
+
 class Page {
   readonly #context: PullContext;
   readonly #input: PullInput;
   readonly #tables = new Map<string, { schema: TableSchema; access: TableAccess; names: Map<string, string> }>();
   readonly #builders = new Map<string, DeltaBatchBuilder>();
   #bytes = 0;
-  #rows = 0;
+  #entries = 0;
   #looked = 0;
   /** Characters and number of rows read so far: what the next ones may be like. The first are taken to be large. */
   readonly #read = { chars: READ_AHEAD_CHARS / 32, rows: 1 };
@@ -131,7 +147,8 @@ class Page {
 
   get #full(): boolean {
     const { maxBytes } = this.#input;
-    return (this.#rows > 0 && this.#bytes >= maxBytes) || this.#rows >= PAGE_ROWS_MAX || this.#looked >= PAGE_LOOKS_MAX;
+    const entries = this.#entries;
+    return (entries > 0 && this.#bytes >= maxBytes) || entries > ENTRIES_MAX || this.#looked >= PAGE_LOOKS_MAX;
   }
 
   /** How many rows to read next. */
@@ -170,6 +187,13 @@ class Page {
   /** Rows by id, in the order of their bytes, as SQLite keeps them. */
   #scanRows(name: string, after: string, limit: number): readonly PackedRow[] {
     return this.#noteRead(rowsAfter(this.#context.sql, this.#context.tableNumber(name), after, limit));
+  }
+
+  /** Rows by id, as they are now, as far as they are to be seen. */
+  pick(name: string, ids: readonly string[]): void {
+    if (!this.#tables.has(name)) return;
+    for (const row of readRows(this.#context.sql, this.#context.tableNumber(name), ids))
+      this.#sendRow(name, unpackRow(row.seq, row.state).state, row.id, 0, true, true);
   }
 
   tail(since: number, exact: boolean): Position {
@@ -249,47 +273,29 @@ class Page {
     this.#count(row.id.length + 40);
   }
 
-  /** The edits that survive in a row: with merging by stamps, they make the same row on the device. */
   #sendRow(name: string, state: RowState, id: string, since: number, whole: boolean, judge: boolean): void {
     const table = this.#tables.get(name);
     if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
     const builder = this.#builder(name);
-    const buried = state.deleted !== "" && (whole || state.deletedSeq > since);
-    if (buried) builder.add("D", id, stampHlc(state.deleted), stampClient(state.deleted), {});
-    let inserted = false;
-    for (const layer of state.layers) {
-      if (!whole && layer.seq <= since) continue;
-      const cells = this.#named(table.names, layer.cells);
-      const insert: boolean = layer.stamp === state.inserted && !inserted;
-      builder.add(insert ? "I" : "U", id, stampHlc(layer.stamp), stampClient(layer.stamp), cells);
-      inserted ||= insert;
-    }
-    // A delete that lost never travels alone: by itself it would say that the row is gone.
-    if (!inserted && (buried || whole || state.insertedSeq > since)) this.#sendInsert(builder, id, state.inserted);
-  }
-
-  #sendInsert(builder: DeltaBatchBuilder, id: string, stamp: Stamp): void {
-    builder.add("I", id, stampHlc(stamp), stampClient(stamp), {});
-    this.#count(id.length + 40);
+    const before = builder.count;
+    const named = (cells: Cells) => this.#named(table.names, cells);
+    addRow(builder, id, state, { since, whole, named });
+    const edits = builder.count - before;
+    this.#count(edits * (id.length + 40), edits);
   }
 
   #named(names: ReadonlyMap<string, string>, cells: Cells): Record<string, Scalar> {
-    const named: Record<string, Scalar> = {};
-    let bytes = 40;
-    for (const id in cells) {
-      const name = names.get(id);
-      if (name === undefined) continue; // dropped
-      const value = cells[id] as Scalar;
-      named[name] = value;
-      bytes += typeof value === "string" ? value.length + 3 : 8;
+    const named = namedCells(names, cells);
+    for (const name in named) {
+      const value = named[name];
+      this.#bytes += typeof value === "string" ? value.length + 3 : 8;
     }
-    this.#count(bytes);
     return named;
   }
 
-  #count(bytes: number): void {
+  #count(bytes: number, entries = 1): void {
     this.#bytes += bytes;
-    this.#rows++;
+    this.#entries += entries;
   }
 
   #builder(table: string): DeltaBatchBuilder {

@@ -157,6 +157,13 @@ export class Device {
     this.claims = claims;
   }
 
+  /** Takes what a checkpoint holds, to go on from there. */
+  install(batches: readonly DeltaBatch[], position: Position, fingerprint: string): void {
+    for (const batch of batches) this.#apply(batch);
+    this.position = position;
+    this.#fingerprint = fingerprint;
+  }
+
   /** Pulls one page; an expired cursor makes the device start blank. */
   pullPage(engine: ShardEngine, maxBytes = 1 << 20, tables: readonly string[] = []): PullPage | "expired" {
     const input = { claims: this.claims, fingerprint: this.#fingerprint, tables, maxBytes };

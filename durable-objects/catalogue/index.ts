@@ -5,12 +5,9 @@
 import { DurableObject } from "cloudflare:workers";
 import { type CatalogueServer, EmbeddedCatalogue, R2Store } from "../../lake/index.ts";
 import { err, LakeSyncError, type Result } from "../../schemas/index.ts";
-import type { Env } from "../env.ts";
+import { type Env, lakeLocation } from "../env.ts";
 import { type Plain, toPlain } from "../rpc.ts";
 import { DurableSqlStore } from "../sql-store.ts";
-
-/** How locations name the bucket where no configuration does. */
-const LAKE_LOCATION = "s3://lakesync-lake";
 
 export type CatalogueMethod = keyof CatalogueServer;
 
@@ -29,7 +26,7 @@ export class Catalogue extends DurableObject<Env> {
   #catalogue(gatewayId: string): EmbeddedCatalogue {
     this.#open ??= new EmbeddedCatalogue({
       sql: new DurableSqlStore(this.ctx.storage),
-      store: new R2Store(this.env.LAKE, { location: this.env.LAKE_LOCATION ?? LAKE_LOCATION }),
+      store: new R2Store(this.env.LAKE, { location: lakeLocation(this.env) }),
       gatewayId,
       clock: Date,
       newId: () => crypto.randomUUID(),

@@ -4,7 +4,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import {
+  type CheckpointChanges,
+  type CheckpointRows,
+  type CheckpointStart,
   clientIdTaken,
+  indexedColumns,
   type MovedClock,
   type PackedRow,
   type PullInput,
@@ -18,6 +22,7 @@ import {
   type TableResult,
 } from "../../core/index.ts";
 import {
+  type Claims,
   decodeBatch,
   encodeBatch,
   err,
@@ -26,6 +31,7 @@ import {
   FLUSH_DELTAS,
   FLUSH_PAGE_BYTES,
   LakeSyncError,
+  NO_RULES,
   type PackedBatch,
   packBatch,
   ROW_ID_BYTES_MAX,
@@ -90,10 +96,11 @@ export class Shard extends DurableObject<Env> {
       await this.#current(address);
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
+      await this.#arm();
       const before = this.#engine.head;
       const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
       if (!result.ok) throw result.error;
-      if (this.#engine.head > before) await this.#moved(address);
+      if (this.#engine.head > before) this.#moved(address);
       return { ...result.value, head: this.#engine.head };
     });
   }
@@ -111,14 +118,21 @@ export class Shard extends DurableObject<Env> {
     this.#engine.rememberOwner(clientId, claims.sub);
   }
 
-  /** After a push that changed something: poke, and see to the flush. */
-  async #moved({ gatewayId, shard }: ShardAddress): Promise<void> {
+  /** After a push that changed something: poke, and ask for a flush if the log is large. */
+  #moved({ gatewayId, shard }: ShardAddress): void {
     this.ctx.waitUntil(this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head));
-    const { deltas, bytes, oldestMs } = this.#engine.unflushed;
+    const { deltas, bytes } = this.#engine.unflushed;
     const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
     if (grown && Date.now() - this.#hintedMs >= HINT_MS) this.ctx.waitUntil(this.#hint(gatewayId, shard));
-    if (this.#alarmAt === undefined) this.#alarmAt = await this.ctx.storage.getAlarm();
-    if (this.#alarmAt === null) await this.#setAlarm((oldestMs ?? Date.now()) + this.#ageMs);
+  }
+
+  /** Before the log grows: an object that dies between the two has an alarm and nothing to flush, not the reverse (F4). */
+  async #arm(): Promise<void> {
+    if (this.#alarmAt === undefined) {
+      const at = await this.ctx.storage.getAlarm();
+      if (this.#alarmAt === undefined) this.#alarmAt = at; // unless it rang meanwhile
+    }
+    if (this.#alarmAt === null) await this.#setAlarm((this.#engine.unflushed.oldestMs ?? Date.now()) + this.#ageMs);
   }
 
   get #ageMs(): number {
@@ -158,6 +172,57 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
+  /** Rows as a token may see them now, those of them that it may. */
+  async pick(
+    address: ShardAddress,
+    claims: Claims,
+    table: string,
+    ids: readonly string[],
+  ): Promise<Plain<PackedBatch[]>> {
+    return plainly(async () => {
+      unwrap(this.#rate.take(claims.sub, Date.now()));
+      await this.#current(address);
+      return this.#engine.pick(claims, table, ids).map((b) => packBatch(encodeBatch(b)));
+    });
+  }
+
+  /** What a cursor at this seq is bound to, and whether a device can catch up from there. */
+  async standing(
+    address: ShardAddress,
+    claims: Claims,
+    seq: number,
+  ): Promise<Plain<{ readonly fingerprint: string; readonly remembered: boolean; readonly version: number }>> {
+    return plainly(async () => {
+      unwrap(this.#rate.take(claims.sub, Date.now()));
+      await this.#current(address);
+      const version = this.#engine.config?.version ?? 0;
+      return { fingerprint: this.#engine.fingerprint(claims), remembered: this.#engine.remembers(seq), version };
+    });
+  }
+
+  /** What a checkpoint is to hold: the tables that have rows here. */
+  async checkpointStart(address: ShardAddress): Promise<Plain<CheckpointStart>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const { tables = [], owns = {}, rules = NO_RULES } = this.#engine.config ?? {};
+      const own = tables.filter(({ table }) => Object.hasOwn(owns, table));
+      const withIndexes = own.map((schema) => ({ schema, indexed: indexedColumns(rules, schema) }));
+      return { head: this.#engine.head as Seq, tables: withIndexes };
+    });
+  }
+
+  async checkpointRows(table: string, after: string): Promise<Plain<CheckpointRows>> {
+    return plainly(() => this.#engine.checkpointRows(table, after));
+  }
+
+  async checkpointChanges(tables: readonly string[], since: Seq): Promise<Plain<CheckpointChanges>> {
+    return plainly(() => this.#engine.checkpointChanges(tables, since));
+  }
+
+  async remembers(seq: number): Promise<Plain<boolean>> {
+    return plainly(() => this.#engine.remembers(seq));
+  }
+
   async lease(token: string) {
     return plainly(() => this.#engine.lease(Date.now(), token));
   }
@@ -172,6 +237,19 @@ export class Shard extends DurableObject<Env> {
 
   async flushHistory(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushHistory(token, table, after));
+  }
+
+  /**
+   * Edits of a table that are not flushed yet, after a seq and up to another, the head by default; a page of them.
+   * @returns `to` as it was or became, and whether there is more after the last edit of the page
+   */
+  async unflushed(address: ShardAddress, table: string, after: Seq, upTo?: Seq) {
+    return plainly(async () => {
+      await this.#current(address);
+      const to = (upTo ?? this.#engine.head) as Seq;
+      const { page, next } = this.#engine.unflushedHistory(table, after, to);
+      return { to, page, more: next !== undefined };
+    });
   }
 
   async settle(token: string, results: readonly TableResult[]) {

@@ -329,6 +329,31 @@ export declare type PullRequest = Message<"lakesync.v1.PullRequest"> & {
 export declare const PullRequestSchema: GenMessage<PullRequest>;
 
 /**
+ * A part of a checkpoint, gzipped. Chunks behind each other are one chunk.
+ *
+ * @generated from message lakesync.v1.Chunk
+ */
+export declare type Chunk = Message<"lakesync.v1.Chunk"> & {
+  /**
+   * @generated from field: repeated lakesync.v1.DeltaBatch batches = 1;
+   */
+  batches: DeltaBatch[];
+
+  /**
+   * `hlcs` are transposed: all first bytes, then all second bytes, and so on, which compresses far better.
+   *
+   * @generated from field: bool planes = 2;
+   */
+  planes: boolean;
+};
+
+/**
+ * Describes the message lakesync.v1.Chunk.
+ * Use `create(ChunkSchema)` to create a new message.
+ */
+export declare const ChunkSchema: GenMessage<Chunk>;
+
+/**
  * @generated from message lakesync.v1.Cell
  */
 export declare type Cell = Message<"lakesync.v1.Cell"> & {

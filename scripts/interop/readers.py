@@ -12,6 +12,8 @@ import os
 import pathlib
 
 SPARK_RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"
+# Amazon's client, for files that are reached by S3.
+SPARK_AWS = "org.apache.iceberg:iceberg-aws-bundle:1.12.0"
 
 
 def pyiceberg_rows(metadata, snapshot_id=None):
@@ -55,6 +57,8 @@ def spark_session(**settings):
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "1",
         "spark.driver.memory": "1g",
+        # Sessions of seconds: what the second compiler and a parallel collector cost, they never earn back.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",

@@ -3,6 +3,16 @@ import type { MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import type { AppEnv } from "../context.ts";
 
+const HEADERS = ["authorization", "content-type", "content-encoding", "accept", "x-request-id"];
+/** What reading the lake takes: signed requests for ranges of files, and credentials for them. */
+const LAKE_HEADERS = [
+  "range",
+  "x-amz-content-sha256",
+  "x-amz-date",
+  "x-amz-security-token",
+  "x-iceberg-access-delegation",
+];
+
 export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) => {
   const allowed = (c.env.CORS_ORIGINS ?? "")
     .split(",")
@@ -10,9 +20,9 @@ export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) => {
     .filter(Boolean);
   const handler = cors({
     origin: (origin) => (allowed.includes(origin) ? origin : null),
-    allowMethods: ["GET", "POST", "PUT"],
-    allowHeaders: ["authorization", "content-type", "content-encoding", "accept", "x-request-id"],
-    exposeHeaders: ["x-request-id", "retry-after"],
+    allowMethods: ["GET", "HEAD", "POST", "PUT"],
+    allowHeaders: [...HEADERS, ...LAKE_HEADERS],
+    exposeHeaders: ["x-request-id", "retry-after", "etag", "content-range", "accept-ranges"],
     maxAge: 3600,
   });
   return handler(c, next);

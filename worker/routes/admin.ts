@@ -1,6 +1,6 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
-import { shardsOf, type TableMaintenance } from "../../core/index.ts";
+import { checkpointDuty, checkpointedShard, shardsOf, type TableMaintenance } from "../../core/index.ts";
 import { call, type Plain } from "../../durable-objects/index.ts";
 import {
   EXPIRE_EVERY_MS,
@@ -14,9 +14,10 @@ import {
 } from "../../schemas/index.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { flushShard } from "../flush.ts";
-import { maintainTable } from "../maintenance.ts";
+import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
+import { unflushed } from "./unflushed.ts";
 
 export const adminRoutes = new Hono<AppEnv>();
 adminRoutes.use(adminOnly);
@@ -24,6 +25,15 @@ adminRoutes.use(adminOnly);
 /** RPC types its answers as disposable copies; what arrives is the plain value. */
 const maintenanceOf = (c: AppContext) =>
   tenant(c).maintenance(c.get("grant").gatewayId) as unknown as Promise<Plain<TableMaintenance[]>>;
+
+/** The ledger's tables, and shards with their checkpoints. */
+const ledgerOf = (duties: readonly TableMaintenance[]) => ({
+  tables: duties.filter(({ table }) => checkpointedShard(table) === undefined),
+  checkpoints: duties.flatMap(({ table, ...duty }) => {
+    const shard = checkpointedShard(table);
+    return shard === undefined ? [] : [{ shard, ...duty }];
+  }),
+});
 
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
@@ -40,6 +50,13 @@ adminRoutes.get("/tables/:table", async (c) => {
   if (!table) throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema here.`);
   return c.json(table);
 });
+
+adminRoutes.get("/tables", async (c) => {
+  const { tables } = unwrap(await c.get("router").freshState(c.get("grant").gatewayId));
+  return c.json({ tables });
+});
+
+adminRoutes.post("/tables/:table/unflushed", unflushed);
 
 adminRoutes.put("/sync-rules", async (c) => {
   const rules = await readJson(c, syncRulesSchema);
@@ -69,10 +86,24 @@ adminRoutes.post("/compact", async (c) => {
   const state = unwrap(await c.get("router").freshState(gatewayId));
   const tables = [];
   for (const { table } of state.tables) {
-    const report = unwrap(await maintainTable(c.env, { gatewayId, table }));
+    const report = unwrap(await maintainOne(c.env, { gatewayId, duty: table }));
     tables.push({ table, ...(report === "busy" ? { busy: true } : report) });
   }
   return c.json({ tables });
+});
+
+/** Makes a checkpoint of each shard now; "busy" where a run goes on. */
+adminRoutes.post("/checkpoint", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").freshState(gatewayId));
+  const shards = [];
+  for (const shard of shardsOf(state)) {
+    const duty = checkpointDuty(shard);
+    let report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
+    while (report !== "busy" && report.more) report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
+    shards.push({ shard, ...(report === "busy" ? { busy: true } : report) });
+  }
+  return c.json({ shards });
 });
 
 adminRoutes.get("/status", async (c) => {
@@ -96,7 +127,7 @@ adminRoutes.get("/status", async (c) => {
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
     lake: {
       schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
-      tables: unwrap(await call("tenant", maintenanceOf(c))),
+      ...ledgerOf(unwrap(await call("tenant", maintenanceOf(c)))),
     },
   });
 });

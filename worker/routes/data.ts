@@ -2,7 +2,8 @@
 import { create } from "@bufbuild/protobuf";
 import { Hono } from "hono";
 import { GRANT_HEADER, packGrant } from "../../durable-objects/index.ts";
-import { LakeSyncError, proto, unwrap } from "../../schemas/index.ts";
+import { LakeSyncError, parseIdentifier, proto, TABLES_MAX, unwrap } from "../../schemas/index.ts";
+import { checkpointFor, chunkFor } from "../checkpoint/serve.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { readMessage, sendMessage, wantsProtobuf } from "../middleware/body.ts";
 import { knowsColumns, rowsOfPage } from "../rows.ts";
@@ -42,6 +43,20 @@ async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Re
   if (!knowsColumns(tables, page)) ({ tables, version } = unwrap(await router.state(gatewayId, version)));
   return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables), { rows: [], hasMore: false });
 }
+
+/** What a device without data installs before it pulls; `?tables=a,b` as in a pull. */
+dataRoutes.get("/checkpoint", async (c) => {
+  const tables = (c.req.query("tables") ?? "").split(",").filter(Boolean);
+  if (tables.length > TABLES_MAX)
+    throw new LakeSyncError("TooLarge", `The request names more than ${TABLES_MAX} tables.`, { limit: TABLES_MAX });
+  for (const name of tables) parseIdentifier("table name", name);
+  c.header("cache-control", "no-store");
+  return c.json(await checkpointFor(c.env, c.get("router"), c.get("grant"), tables));
+});
+
+dataRoutes.get("/checkpoint/:chunk", (c) =>
+  chunkFor(c.env, c.get("router"), c.get("grant"), c.req.param("chunk"), c.req.raw.headers),
+);
 
 dataRoutes.get("/ws", (c) => {
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket")

@@ -52,8 +52,15 @@ export interface IcebergRoutesOptions {
   readonly report?: (error: Error, c: Context) => void;
   /** Configuration that clients take unless they have their own, such as `s3.endpoint`. */
   readonly defaults?: Readonly<Record<string, string>>;
-  /** Table configuration for one answer, such as credentials to read its files with. */
-  tableConfig?(gatewayId: string, c: Context): Promise<Readonly<Record<string, string>>>;
+  /** Where and with which credentials the files of a gateway are read; for clients that ask for delegation. */
+  delegate?(c: Context): Promise<Delegation | undefined>;
+}
+
+/** Access to files, lent to a client (specification, "StorageCredential"). */
+interface Delegation {
+  /** Locations that begin so may be read. */
+  readonly prefix: string;
+  readonly config: Readonly<Record<string, string>>;
 }
 
 /** What `config` lists: a client refuses what is not there. */
@@ -70,6 +77,7 @@ const ENDPOINTS = [
   "HEAD /v1/{prefix}/namespaces/{namespace}/tables/{table}",
   "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}",
   "DELETE /v1/{prefix}/namespaces/{namespace}/tables/{table}",
+  "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials",
   "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
   "POST /v1/{prefix}/namespaces/{namespace}/register",
   "POST /v1/{prefix}/tables/rename",
@@ -100,7 +108,10 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
     }
     return options.catalogueFor(gatewayId, c);
   };
-  const config = async (c: Context) => (await options.tableConfig?.(c.req.param("prefix") ?? "", c)) ?? {};
+  const delegated = async (c: Context): Promise<Delegation[]> => {
+    const lent = await options.delegate?.(c);
+    return lent ? [lent] : [];
+  };
 
   app.onError((error, c) => {
     if (!isLakeSyncError(error)) options.report?.(error, c);
@@ -159,10 +170,10 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
     const ident = { namespace: namespaceOf(c), name: request.name };
     if (request["stage-create"]) {
       const metadata = await value(catalogue.stageTable(ident, definitionOf(request)));
-      return json({ metadata, config: await config(c) });
+      return json({ metadata, config: {} });
     }
     const { metadata, metadataLocation } = await value(catalogue.createTable(ident, definitionOf(request)));
-    return json({ "metadata-location": metadataLocation, metadata, config: await config(c) }, etag(metadataLocation));
+    return json({ "metadata-location": metadataLocation, metadata, config: {} }, etag(metadataLocation));
   });
   app.post(`${root}/:namespace/register`, async (c) => {
     const catalogue = await open(c);
@@ -172,7 +183,7 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
     const { metadata, metadataLocation } = await value(
       catalogue.registerTable(ident, from, request.overwrite ?? false),
     );
-    return json({ "metadata-location": metadataLocation, metadata, config: await config(c) }, etag(metadataLocation));
+    return json({ "metadata-location": metadataLocation, metadata, config: {} }, etag(metadataLocation));
   });
 
   const table = `${tables}/:table`;
@@ -185,9 +196,13 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
     const { metadata, metadataLocation } = await value(catalogue.loadTable(identOf(c)));
     const refs = c.req.query("snapshots") === "refs";
     const tag = etag(metadataLocation, refs ? "-refs" : "");
-    if (c.req.header("If-None-Match") === tag.ETag) return new Response(null, { status: 304, headers: tag });
     const shown = refs ? withRefSnapshotsOnly(metadata) : metadata;
-    return json({ "metadata-location": metadataLocation, metadata: shown, config: await config(c) }, tag);
+    const answer = { "metadata-location": metadataLocation, metadata: shown };
+    const lent = wantsCredentials(c) ? await delegated(c) : [];
+    // Credentials expire while a table stays as it is, so an answer that has them is never "not modified".
+    if (lent[0]) return json({ ...answer, config: lent[0].config, "storage-credentials": lent });
+    if (c.req.header("If-None-Match") === tag.ETag) return new Response(null, { status: 304, headers: tag });
+    return json({ ...answer, config: {} }, tag);
   });
   app.post(table, async (c) => {
     const catalogue = await open(c);
@@ -201,6 +216,10 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
     const purge = c.req.query("purgeRequested")?.toLowerCase() === "true";
     await value((await open(c)).dropTable(identOf(c), purge));
     return empty();
+  });
+  app.get(`${table}/credentials`, async (c) => {
+    await value((await open(c)).tableExists(identOf(c)));
+    return json({ "storage-credentials": await delegated(c) });
   });
   app.post(`${table}/metrics`, async (c) => {
     await value((await open(c)).tableExists(identOf(c)));
@@ -235,6 +254,8 @@ export function icebergRoutes(options: IcebergRoutesOptions): Hono {
 
 const isHead = (c: Context): boolean => c.req.method === "HEAD";
 const namespaceOf = (c: Context): string[] => (c.req.param("namespace") ?? "").split(SEPARATOR);
+const wantsCredentials = (c: Context): boolean =>
+  (c.req.header("X-Iceberg-Access-Delegation") ?? "").split(",").some((each) => each.trim() === "vended-credentials");
 const identOf = (c: Context): TableIdent => ({ namespace: namespaceOf(c), name: c.req.param("table") ?? "" });
 
 function pageOf(c: Context): PageRequest {

@@ -44,6 +44,19 @@ describe.each(["opfs", "idb"] as const)("backend %s", (backend) => {
   });
 });
 
+test.each(["opfs", "idb"] as const)("a database on %s may have a long name in any script", async (backend) => {
+  const name = `${fresh()}-${"zażółć/日本語 ".repeat(8)}`;
+  await (await LocalDB.open({ name, backend, schema: SCHEMA })).exec("INSERT INTO todos (id) VALUES ('1')");
+});
+
+test("persist() says what the browser decided", async () => {
+  const db = await LocalDB.open({ name: fresh(), schema: SCHEMA });
+  const promised = await db.persist();
+  expect(promised).toBe(await navigator.storage.persisted());
+  await db.close();
+  expect(await (await LocalDB.open({ name: fresh(), backend: "memory" })).persist()).toBe(false);
+});
+
 test("auto takes OPFS here, and finds the database again where it was kept", async () => {
   const [first, second] = [fresh(), fresh()];
   const auto = await LocalDB.open({ name: first, schema: SCHEMA });

@@ -50,7 +50,7 @@ interface Browser {
     readonly locks?: {
       request(name: string, options: object, held: () => Promise<unknown>): Promise<unknown>;
     };
-    readonly storage?: { getDirectory?(): Promise<unknown> };
+    readonly storage?: { getDirectory?(): Promise<unknown>; persist?(): Promise<boolean> };
   };
 }
 

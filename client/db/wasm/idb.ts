@@ -13,7 +13,6 @@ import type { FileSystem } from "./sqlite.ts";
 const BLOCK = 8192;
 /** Result codes and flags of SQLite. */
 const OK = 0;
-const CANTOPEN = 14;
 const NOTFOUND = 12;
 const SHORT_READ = 522;
 const OPEN_MAIN_DB = 0x100;
@@ -78,19 +77,33 @@ class IdbFiles implements FileSystem {
       result(stores.objectStore("blocks").getAllKeys(range)),
       result(stores.objectStore("blocks").getAll(range)),
     ]);
-    if (size === undefined) return;
-    const file: MemoryFile = {
-      bytes: new Uint8Array((size as number) + GROWTH_BYTES),
-      size: size as number,
-      dirty: new Set(),
-    };
+    const held = this.#files.get(this.#name);
+    if (size === undefined && !held) return;
+    const bytes = new Uint8Array(((size as number | undefined) ?? 0) + GROWTH_BYTES);
     (keys as [string, number][]).forEach(([, index], at) => {
-      file.bytes.set(blocks[at] as Uint8Array, index * BLOCK);
+      bytes.set(blocks[at] as Uint8Array, index * BLOCK);
     });
+    // SQLite may have the file open, so that it stays the same object.
+    const file: MemoryFile = Object.assign(held ?? { dirty: new Set<number>() }, {
+      bytes,
+      size: (size as number | undefined) ?? 0,
+    });
+    file.dirty?.clear();
+    this.#resized = false;
     this.#files.set(this.#name, file);
   }
 
   async flush(): Promise<void> {
+    try {
+      await this.#store();
+    } catch (error) {
+      // What could not be stored is taken back: SQLite sees by the file's change counter that its pages are others.
+      await this.load();
+      throw error;
+    }
+  }
+
+  async #store(): Promise<void> {
     const file = this.#files.get(this.#name);
     if (!file?.dirty || (file.dirty.size === 0 && !this.#resized)) return;
     const stores = this.#db.transaction(["files", "blocks"], "readwrite", { durability: "relaxed" });
@@ -115,11 +128,9 @@ class IdbFiles implements FileSystem {
   /** What SQLite calls; https://sqlite.org/c3ref/io_methods.html */
   readonly vfs = {
     name: "lakesync-idb",
-    mxPathName: 128,
     xOpen: (name: string | null, id: number, flags: number, outFlags: DataView): number => {
-      const path = name ?? `temporary-${id}`;
       const main = (flags & OPEN_MAIN_DB) !== 0;
-      if (main && path !== this.#name) return CANTOPEN;
+      const path = main ? this.#name : (name ?? `temporary-${id}`);
       const file = this.#files.get(path) ?? {
         bytes: new Uint8Array(0),
         size: 0,
@@ -200,7 +211,7 @@ function storageError(error: { readonly name: string; readonly message: string }
   if (error?.name === "QuotaExceededError")
     return new LakeSyncError(
       "StorageFull",
-      "The browser's storage is full. The write is in memory and is stored with the next one that fits; free some space.",
+      "The browser's storage is full. The write was taken back; free some space, and try again.",
     );
   return new LakeSyncError("StorageUnavailable", `IndexedDB refused a write: ${error?.message ?? "aborted"}.`);
 }

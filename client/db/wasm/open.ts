@@ -3,17 +3,16 @@
  * A database that exists is looked for where it is kept, so that a fault that passes cannot make it look empty.
  */
 import factory from "wa-sqlite/dist/wa-sqlite.mjs";
-import { AccessHandlePoolVFS } from "wa-sqlite/src/examples/AccessHandlePoolVFS.js";
 import type { Clock } from "../../../core/index.ts";
 import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
-import type { Backend, Driver } from "../driver.ts";
-import { browser } from "./browser.ts";
+import type { Backend } from "../driver.ts";
 import { existsInIdb, openIdb } from "./idb.ts";
-import { type FileSystem, MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
+import { existsInOpfs, openOpfs } from "./opfs.ts";
+import { MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
 
 type Kept = "opfs" | "idb" | "memory";
 
-export async function openDatabase(name: string, backend: Backend, clock: Clock): Promise<Driver> {
+export async function openDatabase(name: string, backend: Backend, clock: Clock): Promise<WasmDriver> {
   const held = backend === "auto" ? await keptIn(name) : undefined;
   const wanted: readonly Kept[] = held ? [held] : backend === "auto" ? ["opfs", "idb", "memory"] : [backend as Kept];
   let reason: unknown;
@@ -34,48 +33,19 @@ export async function openDatabase(name: string, backend: Backend, clock: Clock)
       );
 }
 
-async function openOn(kept: Kept, name: string, clock: Clock): Promise<Driver> {
+async function openOn(kept: Kept, name: string, clock: Clock): Promise<WasmDriver> {
   const module = (await factory()) as SqliteModule;
   const files = kept === "memory" ? MEMORY : kept === "idb" ? await openIdb(name) : await openOpfs(name);
   return WasmDriver.open(module, files, name, clock);
 }
 
-async function openOpfs(name: string): Promise<FileSystem> {
-  const vfs = new AccessHandlePoolVFS(opfsFolder(name));
-  await vfs.isReady;
-  return {
-    backend: "opfs",
-    identity: "opfs",
-    vfs,
-    // One owner: the shared memory that WAL otherwise needs can be the owner's own.
-    pragmas:
-      "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;",
-    close: () => vfs.close(),
-  };
-}
-
-const opfsFolder = (name: string): string => `lakesync/${encodeURIComponent(name)}`;
-
+/** IndexedDB is asked first: nothing is there unless OPFS once failed, and that may have left a file behind. */
 async function keptIn(name: string): Promise<Kept | undefined> {
-  if (await existsInOpfs(name)) return "opfs";
-  return (await existsInIdb(name)) ? "idb" : undefined;
+  if (await existsInIdb(name)) return "idb";
+  return (await existsInOpfs(name)) ? "opfs" : undefined;
 }
 
-async function existsInOpfs(name: string): Promise<boolean> {
-  try {
-    let folder = (await browser.navigator.storage?.getDirectory?.()) as Folder | undefined;
-    for (const part of opfsFolder(name).split("/")) folder = await folder?.getDirectoryHandle(part);
-    return folder !== undefined;
-  } catch {
-    return false;
-  }
-}
-
-interface Folder {
-  getDirectoryHandle(name: string): Promise<Folder>;
-}
-
-async function prove(opened: Driver): Promise<void> {
+async function prove(opened: WasmDriver): Promise<void> {
   await opened.script("CREATE TABLE IF NOT EXISTS lakesync_proof (x); DELETE FROM lakesync_proof;");
   await opened.execute("INSERT INTO lakesync_proof VALUES (42)");
   const { rows } = await opened.execute("SELECT x FROM lakesync_proof");

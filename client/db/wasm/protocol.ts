@@ -7,6 +7,8 @@ export interface OpenMessage {
   readonly call: "open";
   readonly name: string;
   readonly backend: Backend;
+  /** A transaction of this page was open when the worker before this one ended. */
+  readonly lost: boolean;
 }
 
 /** A call of the driver port. */
@@ -34,8 +36,8 @@ export interface Reply {
   readonly error?: Failure;
 }
 
-/** What a page hears of its worker: answers, and that its tab leads from now on. */
-export type FromWorker = Reply | { readonly leads: true };
+/** What a page hears of its worker: answers, that its tab leads from now on, and that the worker ends itself. */
+export type FromWorker = Reply | { readonly leads: true } | { readonly torn: true; readonly inTransaction: boolean };
 
 export interface Opened {
   readonly backend: Driver["backend"];

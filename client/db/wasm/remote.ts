@@ -14,16 +14,14 @@ export async function openWorkerDriver(options: DriverOptions): Promise<Driver> 
       "StorageUnavailable",
       'Backend "file" exists in Node only; in browsers use "opfs" or "idb".',
     );
+  const remote = new RemoteDriver(name, backend);
+  await remote.ready();
+  return remote;
+}
+
+function startWorker(name: string): WorkerLike {
   const { Worker } = globalThis as unknown as { Worker: new (url: URL, options: object) => WorkerLike };
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: `lakesync ${name}` });
-  const remote = new RemoteDriver(worker);
-  try {
-    await remote.open(name, backend);
-    return remote;
-  } catch (error) {
-    worker.terminate();
-    throw error;
-  }
+  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: `lakesync ${name}` });
 }
 
 class RemoteDriver implements Driver {
@@ -31,28 +29,55 @@ class RemoteDriver implements Driver {
   identity = "";
   leads = false;
   onLead: (() => void) | undefined;
-  readonly #worker: WorkerLike;
+  readonly #name: string;
+  readonly #wanted: DriverOptions["backend"];
+  #worker: WorkerLike | undefined;
+  #opened: Promise<void> | undefined;
+  /** A transaction was open when the last worker ended. */
+  #lost = false;
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
   #nextId = 1;
 
-  constructor(worker: WorkerLike) {
+  constructor(name: string, backend: DriverOptions["backend"]) {
+    this.#name = name;
+    this.#wanted = backend;
+  }
+
+  /** Starts a worker where there is none: at first, and after one that ended itself. */
+  ready(): Promise<void> {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+
+  async #open(): Promise<void> {
+    const worker = startWorker(this.#name);
     this.#worker = worker;
     worker.addEventListener("message", (event) => {
       const message = event.data as FromWorker;
       if ("leads" in message) {
         this.leads = true;
         this.onLead?.();
+      } else if ("torn" in message) {
+        this.#lost = message.inTransaction;
+        this.#end("The database was cut off in the middle of a call. Look whether the write is there, and try again.");
       } else this.#receive(message);
     });
     worker.addEventListener("error", () =>
       this.#fail("The worker of the database could not be started or broke down."),
     );
-  }
-
-  async open(name: string, backend: DriverOptions["backend"]): Promise<void> {
-    const opened = await this.#ask<Opened>({ call: "open", name, backend });
-    this.backend = opened.backend;
-    this.identity = opened.identity;
+    try {
+      const { backend, identity } = await this.#post<Opened>({
+        call: "open",
+        name: this.#name,
+        backend: this.#wanted,
+        lost: this.#lost,
+      });
+      this.backend = backend;
+      this.identity = identity;
+    } catch (error) {
+      this.#end("The database could not be opened.");
+      throw error;
+    }
   }
 
   execute(sql: string, params: readonly SqlParam[] = []): Promise<ResultSet> {
@@ -73,15 +98,19 @@ class RemoteDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#ask({ call: "close" });
-    this.#worker.terminate();
-    this.#fail("The database is closed.");
+    this.#end("The database is closed.");
   }
 
-  #ask<T>(call: Call): Promise<T> {
+  async #ask<T>(call: Call): Promise<T> {
+    await this.ready();
+    return this.#post(call);
+  }
+
+  #post<T>(call: Call): Promise<T> {
     const id = this.#nextId++;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: never) => void, reject });
-      this.#worker.postMessage({ id, ...call });
+      this.#worker?.postMessage({ id, ...call });
     });
   }
 
@@ -90,6 +119,13 @@ class RemoteDriver implements Driver {
     this.#waiting.delete(id);
     if (error) waiting?.reject(new LakeSyncError(error.code, error.message, error.details));
     else waiting?.resolve(value as never);
+  }
+
+  #end(message: string): void {
+    this.#worker?.terminate();
+    this.#opened = undefined;
+    this.leads = false;
+    this.#fail(message);
   }
 
   #fail(message: string): void {

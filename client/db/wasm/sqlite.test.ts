@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { describe, expect, test } from "vitest";
 import factory from "wa-sqlite/dist/wa-sqlite.mjs";
+import { LakeSyncError } from "../../../schemas/index.ts";
 import { defaultPlatform, LocalDB, LocalTransport, type Platform, SyncCoordinator } from "../../index.ts";
 import { testGateway } from "../../testing.ts";
 import type { Driver } from "../driver.ts";
@@ -98,3 +99,21 @@ for (const [name, open] of [
     });
   });
 }
+
+test("[C2] a SQLite that was cut off in the middle of a call answers nothing any more", async () => {
+  const clock = { now: () => 1 };
+  const db = await WasmDriver.open((await factory({ wasmBinary })) as SqliteModule, MEMORY, "test", clock);
+  await db.script("CREATE TABLE a (x)");
+  await expect(db.execute("no SQL")).rejects.toMatchObject({ code: "BadRequest" });
+  await expect(db.execute("SELECT ?", [{} as never])).rejects.toMatchObject({ code: "WrongType" });
+  expect(db.torn).toBe(false);
+  clock.now = () => {
+    throw new LakeSyncError("BadRequest", "no time");
+  };
+  await expect(db.execute("INSERT INTO a SELECT lakesync_hlc()")).rejects.toMatchObject({ code: "StorageUnavailable" });
+  expect(db.torn).toBe(true);
+  // Its statement is still open, so that SQLite would take this write and not commit it.
+  await expect(db.execute("INSERT INTO a VALUES (2)")).rejects.toMatchObject({ code: "StorageUnavailable" });
+  await expect(db.script("DELETE FROM a")).rejects.toMatchObject({ code: "StorageUnavailable" });
+  await db.close();
+});

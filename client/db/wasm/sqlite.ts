@@ -4,6 +4,7 @@
  * after each commit.
  */
 import type { Clock } from "../../../core/index.ts";
+import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
 import type { Driver, ResultSet, SqlParam, SqlValue, TableUse } from "../driver.ts";
 import { sqlError } from "../errors.ts";
 import { isSchemaChange, StatementCache } from "../statement-cache.ts";
@@ -70,7 +71,7 @@ export interface SqliteModule {
 export interface FileSystem {
   readonly backend: "memory" | "opfs" | "idb";
   readonly identity: string;
-  /** Registered with SQLite; absent for memory. */
+  /** Registered with SQLite; absent for memory. wa-sqlite's build holds paths to 64 bytes, so all of them use `DB_PATH`. */
   readonly vfs?: { readonly name: string };
   /** Settings that suit it. */
   readonly pragmas: string;
@@ -78,6 +79,16 @@ export interface FileSystem {
   flush?(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** What a driver says of itself once a call was cut off in its middle. */
+const torn = () =>
+  new LakeSyncError(
+    "StorageUnavailable",
+    "The database was cut off in the middle of a call, and has to be opened again.",
+  );
+
+/** Of the database within its file system. */
+export const DB_PATH = "db";
 
 const ROW = 100;
 const DONE = 101;
@@ -106,6 +117,8 @@ export class WasmDriver implements Driver {
   readonly #free: Pointer;
   readonly #watch = new TableWatch();
   readonly #statements: StatementCache<Prepared>;
+  /** A call is inside SQLite. */
+  #inside = false;
 
   /** @throws LakeSyncError `StorageUnavailable`, `Corrupt` */
   static async open(module: SqliteModule, files: FileSystem, name: string, clock: Clock): Promise<WasmDriver> {
@@ -131,57 +144,83 @@ export class WasmDriver implements Driver {
     if (files.vfs) module.registerVFS(files.vfs, false);
     const out = module._sqlite3_malloc(8);
     const vfs = files.vfs?.name ?? null;
-    const args = [files.vfs ? name : ":memory:", out, READWRITE_CREATE, vfs];
+    const args = [files.vfs ? DB_PATH : ":memory:", out, READWRITE_CREATE, vfs];
     const result = module.ccall("sqlite3_open_v2", "number", ["string", "number", "number", "string"], args);
     this.#db = module.getValue(out, "*");
     module._sqlite3_free(out);
     this.#check(result, `open ${name}`);
   }
 
+  /**
+   * True once something (a browser that ends its worker, a trap, an exception that came through SQLite) has cut a call off
+   * in the middle. Such a SQLite still answers, and may acknowledge writes that it never commits: nobody must ask it again.
+   */
+  get torn(): boolean {
+    return this.#inside;
+  }
+
   async execute(sql: string, params: readonly SqlParam[] = []): Promise<ResultSet> {
-    const statement = this.#prepare(sql);
-    const { columns, use } = statement;
-    const rows = this.#run(statement, params, sql);
-    if (isSchemaChange(sql)) this.#statements.clear();
+    const result = this.#whole(() => {
+      const statement = this.#prepare(sql);
+      const { columns, use } = statement;
+      const rows = this.#run(statement, params, sql);
+      if (isSchemaChange(sql)) this.#statements.clear();
+      const changes = columns.length > 0 || use.writes.length === 0 ? 0 : this.#m._sqlite3_changes(this.#db);
+      return { columns, rows, changes, writes: changes > 0 || rows.length > 0 ? use.writes : [] };
+    });
     await this.#settle();
-    const changes = columns.length > 0 || use.writes.length === 0 ? 0 : this.#m._sqlite3_changes(this.#db);
-    return { columns, rows, changes, writes: changes > 0 || rows.length > 0 ? use.writes : [] };
+    return result;
   }
 
   async executeMany(sql: string, paramLists: readonly (readonly SqlParam[])[]): Promise<ResultSet> {
-    const statement = this.#prepare(sql);
-    let changes = 0;
-    for (const params of paramLists) {
-      this.#run(statement, params, sql);
-      changes += this.#m._sqlite3_changes(this.#db);
-    }
+    const result = this.#whole(() => {
+      const statement = this.#prepare(sql);
+      let changes = 0;
+      for (const params of paramLists) {
+        this.#run(statement, params, sql);
+        changes += this.#m._sqlite3_changes(this.#db);
+      }
+      return { columns: [], rows: [], changes, writes: changes > 0 ? statement.use.writes : [] };
+    });
     await this.#settle();
-    return { columns: [], rows: [], changes, writes: changes > 0 ? statement.use.writes : [] };
+    return result;
   }
 
   async script(sql: string): Promise<void> {
-    this.#statements.clear();
-    this.#check(
-      this.#m.ccall(
-        "sqlite3_exec",
-        "number",
-        ["number", "string", "number", "number", "number"],
-        [this.#db, sql, 0, 0, 0],
-      ),
-      sql,
-    );
+    this.#whole(() => {
+      this.#statements.clear();
+      const types = ["number", "string", "number", "number", "number"];
+      this.#check(this.#m.ccall("sqlite3_exec", "number", types, [this.#db, sql, 0, 0, 0]), sql);
+    });
     await this.#settle();
   }
 
   async tablesOf(sql: string): Promise<TableUse> {
-    return this.#prepare(sql).use;
+    return this.#whole(() => this.#prepare(sql).use);
   }
 
   async close(): Promise<void> {
-    this.#statements.clear();
-    this.#m._sqlite3_close(this.#db);
-    await this.#files.flush?.();
+    if (!this.#inside) {
+      this.#statements.clear();
+      this.#m._sqlite3_close(this.#db);
+      await this.#files.flush?.();
+    }
     await this.#files.close();
+  }
+
+  /** Code that is ended by the browser passes through neither `catch` nor `finally`: what is left set, tells it. */
+  #whole<T>(work: () => T): T {
+    if (this.#inside) throw torn();
+    this.#inside = true;
+    try {
+      const result = work();
+      this.#inside = false;
+      return result;
+    } catch (error) {
+      if (!isLakeSyncError(error)) throw torn();
+      this.#inside = false;
+      throw error;
+    }
   }
 
   /** Outside of a transaction everything is committed, and has to be kept. */
@@ -193,7 +232,11 @@ export class WasmDriver implements Driver {
     const m = this.#m;
     for (const [name, { arity, call }] of trackingFunctions(clock)) {
       m.createFunction(this.#db, name, arity, UTF8, 0, (context, values) => {
-        this.#result(context, call(...Array.from({ length: arity }, (_, at) => this.#value(values[at] as Pointer))));
+        try {
+          this.#result(context, call(...Array.from({ length: arity }, (_, at) => this.#value(values[at] as Pointer))));
+        } catch (cause) {
+          throw new Error("An exception came through SQLite.", { cause }); // torn, whatever it was
+        }
       });
     }
     m.setAuthorizer(
@@ -259,6 +302,7 @@ export class WasmDriver implements Driver {
         Number(BigInt.asIntN(64, param) >> 32n),
       );
     const bytes = typeof param === "string" ? encoder.encode(param) : param;
+    if (!(bytes instanceof Uint8Array)) throw new LakeSyncError("WrongType", `SQLite takes no ${typeof param}.`);
     const copy = this.#copy(bytes);
     return typeof param === "string"
       ? m._sqlite3_bind_text(at, index, copy, bytes.length, this.#free)

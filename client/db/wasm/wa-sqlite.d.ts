@@ -1,14 +1,5 @@
-/** The parts of wa-sqlite that are used: its synchronous build, and the OPFS file system of its examples. */
+/** The parts of wa-sqlite that are used: its synchronous build. */
 declare module "wa-sqlite/dist/wa-sqlite.mjs" {
   const factory: (options?: Record<string, unknown>) => Promise<unknown>;
   export default factory;
-}
-
-declare module "wa-sqlite/src/examples/AccessHandlePoolVFS.js" {
-  export class AccessHandlePoolVFS {
-    constructor(directory: string);
-    readonly name: string;
-    readonly isReady: Promise<void>;
-    close(): Promise<void>;
-  }
 }

@@ -5,12 +5,16 @@
  *   page A --message--> worker A (leads)  --> SQLite
  *   page B --message--> worker B --channel--> worker A
  *
+ * A browser that ends a worker waits for a moment between two of its tasks, and cuts it off in the middle of one after some
+ * seconds. So a leader that is kept busy rests now and then, and one whose SQLite was cut off serves nobody any more.
+ *
  * When the leader's tab dies, its lock passes to the next worker, which opens the file and says so. Calls that were under
  * way are then repeated if they only read; a write, or a transaction, fails with a `StorageUnavailable`, since nobody can
  * say whether it was committed.
  */
 import { LakeSyncError } from "../../../schemas/index.ts";
-import type { Driver } from "../driver.ts";
+import { BOOKKEEPING_SQL } from "../bookkeeping.ts";
+import { seedClock } from "../seed-clock.ts";
 import { browser, type Port } from "./browser.ts";
 import { openDatabase } from "./open.ts";
 import {
@@ -23,16 +27,19 @@ import {
   perform,
   type RequestMessage,
 } from "./protocol.ts";
+import type { WasmDriver } from "./sqlite.ts";
 import { Turnstile } from "./turnstile.ts";
 
-const page = globalThis as unknown as Port;
+const page = globalThis as unknown as Port & { close(): void };
 const tell = (message: FromWorker) => page.postMessage(message);
 const session = crypto.randomUUID();
+/** How long a leader works without a rest. Milliseconds. */
+const WORK_MS = 50;
 const READS = /^\s*(?:select|with)\b/i;
 
 let channel: Port | undefined;
 /** When this worker leads. */
-let own: { readonly driver: Driver; readonly turnstile: Turnstile; readonly sessions: Set<string> } | undefined;
+let own: { readonly driver: WasmDriver; readonly turnstile: Turnstile; readonly sessions: Set<string> } | undefined;
 /** Who leads, as far as is known. */
 let leader: { readonly name: string; readonly opened: Opened } | undefined;
 let announced: (opened: Opened) => void;
@@ -43,6 +50,7 @@ const known = new Promise<Opened>((resolve) => {
 const sent = new Map<number, CallMessage>();
 let inTransaction = false;
 let broken = false;
+let rested = performance.now();
 
 page.addEventListener("message", (event) => {
   const message = event.data as RequestMessage;
@@ -51,7 +59,8 @@ page.addEventListener("message", (event) => {
   else answerPage(message);
 });
 
-async function open({ id, name, backend }: OpenMessage): Promise<void> {
+async function open({ id, name, backend, lost }: OpenMessage): Promise<void> {
+  broken = inTransaction = lost;
   try {
     const { locks } = browser.navigator;
     if (!locks) await lead(name, backend);
@@ -85,6 +94,9 @@ const say = (message: ChannelMessage) => channel?.postMessage(message);
 /** The lock is this worker's: it opens the file and answers from now on. */
 async function lead(name: string, backend: OpenMessage["backend"]): Promise<void> {
   const driver = await openDatabase(name, backend, { now: () => Date.now() });
+  // Whoever takes over goes on with the clock of the one before (H1, H3).
+  await driver.script(BOOKKEEPING_SQL);
+  await seedClock(driver);
   own = { driver, turnstile: new Turnstile(driver), sessions: new Set() };
   follow(session, { backend: driver.backend, identity: driver.identity });
   say({ kind: "leader", leader: session, opened: (leader as NonNullable<typeof leader>).opened });
@@ -142,8 +154,17 @@ function serve(from: string, message: CallMessage): void {
   const sql = message.call === "execute" ? message.sql : undefined;
   turnstile.pass(from, sql, async () => {
     const reply = await perform(driver, message);
+    if (driver.torn) {
+      tell({ torn: true, inTransaction });
+      page.close();
+      return false;
+    }
     if (from === session) tell(reply);
     else say({ kind: "reply", session: from, reply });
+    if (performance.now() - rested > WORK_MS) {
+      await new Promise((resolve) => setTimeout(resolve));
+      rested = performance.now();
+    }
     return reply.error === undefined;
   });
 }

@@ -1,0 +1,40 @@
+/** The edits that survive in a row: with merging by stamps, they make the same row wherever they arrive. */
+import { type DeltaBatchBuilder, type Scalar, type Stamp, stampClient, stampHlc } from "../../schemas/index.ts";
+import type { RowState } from "../merge.ts";
+import type { Cells } from "./stored-row.ts";
+
+/**
+ * Adds a row's surviving edits to a batch.
+ * @param since only what came after this seq, unless `whole`
+ * @param named cells by column id as cells by name
+ */
+export function addRow(
+  builder: DeltaBatchBuilder,
+  id: string,
+  state: RowState,
+  { since, whole, named }: { since: number; whole: boolean; named(cells: Cells): Record<string, Scalar> },
+): void {
+  const add = (letter: "I" | "U" | "D", stamp: Stamp, cells: Record<string, Scalar>) =>
+    builder.add(letter, id, stampHlc(stamp), stampClient(stamp), cells);
+  const buried = state.deleted !== "" && (whole || state.deletedSeq > since);
+  if (buried) add("D", state.deleted, {});
+  let inserted = false;
+  for (const layer of state.layers) {
+    if (!whole && layer.seq <= since) continue;
+    const insert: boolean = layer.stamp === state.inserted && !inserted;
+    add(insert ? "I" : "U", layer.stamp, named(layer.cells));
+    inserted ||= insert;
+  }
+  // A delete that lost never travels alone: by itself it would say that the row is gone.
+  if (!inserted && (buried || whole || state.insertedSeq > since)) add("I", state.inserted, {});
+}
+
+/** Cells by name; those of columns that were dropped are left out. */
+export function namedCells(names: ReadonlyMap<string, string>, cells: Cells): Record<string, Scalar> {
+  const named: Record<string, Scalar> = {};
+  for (const id in cells) {
+    const name = names.get(id);
+    if (name !== undefined) named[name] = cells[id] as Scalar;
+  }
+  return named;
+}

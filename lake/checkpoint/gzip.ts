@@ -1,0 +1,24 @@
+/** gzip, since it is what browsers can undo by themselves; by the streams that workerd, Node and browsers share. */
+import { LakeSyncError } from "../../schemas/index.ts";
+
+const through = async (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Promise<Uint8Array> =>
+  new Uint8Array(
+    await new Response(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(stream)).arrayBuffer(),
+  );
+
+export const gzip = (bytes: Uint8Array): Promise<Uint8Array> => through(bytes, new CompressionStream("gzip"));
+
+/** @param what names the object, for the error. Throws `Corrupt` */
+export async function gunzip(bytes: Uint8Array, what: string): Promise<Uint8Array> {
+  try {
+    return await through(bytes, new DecompressionStream("gzip"));
+  } catch (cause) {
+    throw new LakeSyncError("Corrupt", `${what} is not sound gzip.`, { object: what }, { cause });
+  }
+}
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** What names an object by its content. */
+export const sha256Of = async (bytes: Uint8Array): Promise<string> =>
+  hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));

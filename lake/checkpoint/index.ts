@@ -1,0 +1,11 @@
+/** Checkpoints of shards in an object store. */
+
+export { gzip } from "./gzip.ts";
+export { type CheckpointPlace, chunkKey, isObjectName, isRun } from "./keys.ts";
+export { encodeChunk, getChunk, lookUp, type RunPlace, readCheckpoint } from "./objects.ts";
+export {
+  type CheckpointDeps,
+  type CheckpointOptions,
+  type CheckpointSummary,
+  writeCheckpoint,
+} from "./write.ts";

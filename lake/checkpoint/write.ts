@@ -1,0 +1,354 @@
+/**
+ * Makes a checkpoint of a shard while pushes go on:
+ *
+ *   rows    all rows, in order of id, into chunks; each as it was when it was read
+ *   late    what changed since the beginning, into chunks of its own, until nothing has changed any more: now every row
+ *           is known as it is at one seq
+ *   landed  the lake holds that seq, so that a rebuild has everything after it (L7)
+ *   flip    the manifest is replaced; what older runs left goes after a grace period
+ *
+ * Memory is bounded by a page, a chunk and a run of the indexes. A shard that is too large for one go is done in several:
+ * a draft says how far it came. Killed anywhere, the checkpoint in force stays in force.
+ */
+import {
+  type CheckpointManifest,
+  type CheckpointSource,
+  type CheckpointStart,
+  type CheckpointTable,
+  ChunkBuilder,
+  type ChunkInfo,
+  type Clock,
+  cellOf,
+  IndexRun,
+  type LakeAdapter,
+  type PackedRow,
+} from "../../core/index.ts";
+import {
+  CHECKPOINT_AGE_MS,
+  CHECKPOINT_CHANGED_RATIO,
+  CHECKPOINT_CHANGES,
+  CHECKPOINT_DRAFT_MS,
+  CHECKPOINT_GRACE_MS,
+  CHECKPOINT_HEAD_MIN,
+  CHECKPOINT_JOB_ROWS,
+  CHUNK_CHARS,
+  INDEX_RUN_CHARS,
+  LakeSyncError,
+  type Result,
+  type Seq,
+  unwrap,
+} from "../../schemas/index.ts";
+import { attempt } from "../attempt.ts";
+import { attemptName } from "../iceberg/index.ts";
+import { type CheckpointPlace, checkpointFolder, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
+import { putChunk, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
+
+export interface CheckpointDeps {
+  readonly store: LakeAdapter;
+  readonly clock: Clock;
+  chance(): number;
+}
+
+export interface CheckpointOptions {
+  /** Of the shard map, now: asked at the beginning and at the end, since a move in between spoils the checkpoint. */
+  mapVersion(): Promise<number>;
+  /** Make one however little has changed. */
+  readonly force?: boolean;
+  /** Rows that this call reads at most. */
+  readonly jobRows?: number;
+  readonly chunkChars?: number;
+  readonly graceMs?: number;
+}
+
+export interface CheckpointSummary {
+  /** "more": call again, it goes on. "idle": the checkpoint in force is new enough, or there is too little for one. */
+  readonly state: "written" | "more" | "idle";
+  /** Of the checkpoint in force; 0 when there is none. */
+  readonly seq: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly chunks: number;
+}
+
+/** A table of a draft: what the manifest will say of it. */
+interface DraftTable {
+  readonly table: string;
+  readonly indexed: readonly number[];
+  readonly chunks: ChunkInfo[];
+  readonly late: ChunkInfo[];
+  readonly runs: Record<number, string[]>;
+}
+
+interface Draft {
+  readonly run: string;
+  readonly from: Seq;
+  readonly mapVersion: number;
+  readonly tables: DraftTable[];
+  /** What is to be read next; beyond the last table, what came late. */
+  at: { table: number; after: string };
+}
+
+/** @returns errors: what the shard or the store answered; `Conflict` when rows moved meanwhile */
+export function writeCheckpoint(
+  deps: CheckpointDeps,
+  source: CheckpointSource,
+  options: CheckpointOptions,
+): Promise<Result<CheckpointSummary, LakeSyncError>> {
+  return attempt(async () => {
+    const place = { gatewayId: source.gatewayId, shard: source.shard };
+    const [old, start, mapVersion] = await Promise.all([
+      readCheckpoint(deps.store, place),
+      source.start().then(unwrap),
+      options.mapVersion(),
+    ]);
+    const held = await readDraft(deps, source, mapVersion);
+    if (!held && !options.force && !isDue(old, start, mapVersion, deps.clock.now())) return summaryOf("idle", old);
+    const draft = held ?? newDraft(deps, start, mapVersion);
+    const writer = new Writer(deps, source, start, draft, options);
+    if (!(await writer.rows())) {
+      await putJson(deps.store, draftKey(place), draft);
+      return summaryOf("more", old);
+    }
+    const seq = await writer.late();
+    unwrap(await source.landed(seq));
+    if ((await options.mapVersion()) !== draft.mapVersion)
+      throw new LakeSyncError("Conflict", "Rows moved between shards while the checkpoint was made; make it again.");
+    const manifest = manifestOf(draft, source.shard, seq, old, deps.clock.now(), options.graceMs);
+    await putJson(deps.store, manifestKey(place), manifest);
+    await removeOld(deps, place, manifest);
+    return summaryOf("written", manifest);
+  });
+}
+
+async function readDraft(deps: CheckpointDeps, source: CheckpointSource, mapVersion: number) {
+  const found = await deps.store.get(draftKey(source));
+  if (!found.ok) return undefined;
+  const draft = JSON.parse(new TextDecoder().decode(found.value)) as Draft;
+  const fresh = runStartMs(draft.run) + CHECKPOINT_DRAFT_MS > deps.clock.now() && draft.mapVersion === mapVersion;
+  return fresh && unwrap(await source.remembers(draft.from)) ? draft : undefined;
+}
+
+const newDraft = (deps: CheckpointDeps, start: CheckpointStart, mapVersion: number): Draft => ({
+  run: newRun(deps.clock.now(), attemptName(deps)),
+  from: start.head,
+  mapVersion,
+  tables: start.tables.map(({ schema, indexed }) => ({
+    table: schema.table,
+    indexed,
+    chunks: [],
+    late: [],
+    runs: {},
+  })),
+  at: { table: 0, after: "" },
+});
+
+function isDue(
+  old: CheckpointManifest | undefined,
+  start: CheckpointStart,
+  mapVersion: number,
+  nowMs: number,
+): boolean {
+  if (!old || old.mapVersion !== mapVersion) return start.head >= CHECKPOINT_HEAD_MIN;
+  const changes = start.head - old.seq;
+  const rows = old.tables.reduce((sum, table) => sum + table.rows, 0);
+  if (changes >= Math.max(CHECKPOINT_CHANGES, rows * CHECKPOINT_CHANGED_RATIO)) return true;
+  if (changes > 0 && old.atMs + CHECKPOINT_AGE_MS <= nowMs) return true;
+  return start.tables.some(({ schema, indexed }) => {
+    const held = old.tables.find((table) => table.table === schema.table);
+    return held && indexed.some((id) => !held.indexes.some((index) => index.columnId === id));
+  });
+}
+
+/** What is being put together of one table. */
+interface Open {
+  readonly table: DraftTable;
+  readonly source: CheckpointTable;
+  readonly late: boolean;
+  builder: ChunkBuilder;
+}
+
+class Writer {
+  readonly #deps: CheckpointDeps;
+  readonly #source: CheckpointSource;
+  readonly #start: CheckpointStart;
+  readonly #draft: Draft;
+  readonly #options: CheckpointOptions;
+  readonly #place: RunPlace;
+  /** By table and column. */
+  readonly #runs = new Map<string, { table: DraftTable; columnId: number; run: IndexRun }>();
+
+  constructor(
+    deps: CheckpointDeps,
+    source: CheckpointSource,
+    start: CheckpointStart,
+    draft: Draft,
+    options: CheckpointOptions,
+  ) {
+    this.#deps = deps;
+    this.#source = source;
+    this.#start = start;
+    this.#draft = draft;
+    this.#options = options;
+    this.#place = { gatewayId: source.gatewayId, shard: source.shard, run: draft.run };
+  }
+
+  /** @returns false when there is more than one call reads */
+  async rows(): Promise<boolean> {
+    const { at, tables } = this.#draft;
+    let left = this.#options.jobRows ?? CHECKPOINT_JOB_ROWS;
+    for (; at.table < tables.length; at.table++, at.after = "") {
+      const open = this.#open(at.table, false);
+      if (!open) continue;
+      let next: string | undefined = at.after;
+      let reading = this.#source.rows(open.table.table, at.after);
+      while (next !== undefined) {
+        const page = unwrap(await reading);
+        next = page.next;
+        left -= page.rows.length;
+        const last = next === undefined || left <= 0;
+        // The shard reads the next page while this one is worked on.
+        if (!last && next !== undefined) {
+          reading = this.#source.rows(open.table.table, next);
+          reading.catch(() => undefined); // told where it is awaited
+        }
+        await this.#take(open, page.rows);
+        if (last) await this.#close(open);
+        if (next !== undefined && left <= 0) {
+          at.after = next;
+          await this.#writeRuns();
+          return false;
+        }
+      }
+      await this.#writeRuns();
+    }
+    return true;
+  }
+
+  /** @returns the seq at which everything now stands */
+  async late(): Promise<Seq> {
+    const names = this.#draft.tables.map((table) => table.table);
+    const open = new Map<string, Open>();
+    for (let since = this.#draft.from; ; ) {
+      const { changed, to, head } = unwrap(await this.#source.changes(names, since));
+      for (const { table, rows } of changed) {
+        const at = names.indexOf(table);
+        const one = open.get(table) ?? this.#open(at, true);
+        if (!one) continue;
+        open.set(table, one);
+        await this.#take(one, rows);
+      }
+      since = to;
+      if (to < head) continue;
+      for (const one of open.values()) await this.#close(one);
+      await this.#writeRuns();
+      return to;
+    }
+  }
+
+  /** Undefined for a table that is gone. */
+  #open(at: number, late: boolean): Open | undefined {
+    const table = this.#draft.tables[at];
+    const source = this.#start.tables.find(({ schema }) => schema.table === table?.table);
+    if (!table || !source) return undefined;
+    return { table, source, late, builder: this.#builder(source, late) };
+  }
+
+  #builder({ schema }: CheckpointTable, late: boolean): ChunkBuilder {
+    return new ChunkBuilder(schema, late, this.#options.chunkChars ?? CHUNK_CHARS);
+  }
+
+  async #take(open: Open, rows: readonly PackedRow[]): Promise<void> {
+    for (const packed of rows) {
+      const row = open.builder.add(packed);
+      if (row) for (const id of open.table.indexed) this.#index(open.table, id, cellOf(row.state, id), packed.id);
+      if (open.builder.full) await this.#close(open);
+    }
+  }
+
+  #index(table: DraftTable, columnId: number, value: ReturnType<typeof cellOf>, id: string): void {
+    if (value === null || value === undefined) return;
+    const name = `${table.table}.${columnId}`;
+    const held = this.#runs.get(name) ?? { table, columnId, run: new IndexRun() };
+    this.#runs.set(name, held);
+    held.run.add(value, id);
+  }
+
+  /** Writes what an open table has collected. */
+  async #close(open: Open): Promise<void> {
+    if (!open.builder.empty)
+      open.table[open.late ? "late" : "chunks"].push(
+        await putChunk(this.#deps.store, this.#place, open.builder.build()),
+      );
+    open.builder = this.#builder(open.source, open.late);
+    const chars = [...this.#runs.values()].reduce((sum, { run }) => sum + run.chars, 0);
+    if (chars >= INDEX_RUN_CHARS) await this.#writeRuns();
+  }
+
+  async #writeRuns(): Promise<void> {
+    for (const { table, columnId, run } of this.#runs.values()) {
+      const names = table.runs[columnId] ?? [];
+      table.runs[columnId] = names;
+      names.push(await putIndexRun(this.#deps.store, this.#place, run));
+    }
+    this.#runs.clear();
+  }
+}
+
+function manifestOf(
+  draft: Draft,
+  shard: string,
+  seq: Seq,
+  old: CheckpointManifest | undefined,
+  nowMs: number,
+  graceMs = CHECKPOINT_GRACE_MS,
+): CheckpointManifest {
+  const previous = (old?.previous ?? []).filter(({ untilMs }) => untilMs > nowMs);
+  if (old) previous.push({ run: old.run, untilMs: nowMs + graceMs });
+  return {
+    format: 1,
+    shard,
+    seq,
+    mapVersion: draft.mapVersion,
+    atMs: nowMs,
+    run: draft.run,
+    tables: draft.tables.map(({ table, indexed, chunks, late, runs }) => ({
+      table,
+      rows: chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
+      chunks,
+      late,
+      indexes: indexed.map((columnId) => ({ columnId, runs: runs[columnId] ?? [] })),
+    })),
+    previous,
+  };
+}
+
+function summaryOf(state: CheckpointSummary["state"], manifest: CheckpointManifest | undefined): CheckpointSummary {
+  const chunks = manifest?.tables.flatMap((table) => [...table.chunks, ...table.late]) ?? [];
+  return {
+    state,
+    seq: manifest?.seq ?? 0,
+    rows: manifest?.tables.reduce((sum, table) => sum + table.rows, 0) ?? 0,
+    bytes: chunks.reduce((sum, chunk) => sum + chunk.bytes, 0),
+    chunks: chunks.length,
+  };
+}
+
+/** Removes what belongs to no run that is in force, kept, or under way, and the draft of the run that has just ended. */
+async function removeOld(deps: CheckpointDeps, place: CheckpointPlace, manifest: CheckpointManifest): Promise<void> {
+  const folder = checkpointFolder(place);
+  const kept = new Set([manifest.run, ...manifest.previous.map(({ run }) => run)]);
+  const underWay = deps.clock.now() - CHECKPOINT_DRAFT_MS;
+  unwrap(await deps.store.delete([draftKey(place)]));
+  for (let cursor: string | undefined; ; ) {
+    const page: { objects: readonly { key: string }[]; cursor?: string } = unwrap(
+      await deps.store.list(folder, cursor),
+    );
+    const old = page.objects.flatMap(({ key }) => {
+      const [run = "", ...rest] = key.slice(folder.length).split("/");
+      return rest.length > 0 && !kept.has(run) && runStartMs(run) < underWay ? [key] : [];
+    });
+    if (old.length > 0) unwrap(await deps.store.delete(old));
+    if (page.cursor === undefined) return;
+    cursor = page.cursor;
+  }
+}

@@ -1,0 +1,60 @@
+/** Checkpoints are made by the maintenance queue's consumer, of one shard at a time, or on an operator's word. */
+import type { CheckpointSource } from "../../core/index.ts";
+import { call, type Env, type Plain, Router } from "../../durable-objects/index.ts";
+import { type CheckpointSummary, writeCheckpoint } from "../../lake/index.ts";
+import { err, LakeSyncError, ok, type Result, type Seq, unwrap } from "../../schemas/index.ts";
+import { lakeOf } from "../destination.ts";
+import { flushShard } from "../flush.ts";
+
+/** Flushes that a checkpoint waits for, while others may be under way. */
+const FLUSHES_MAX = 30;
+const FLUSH_WAIT_MS = 1000;
+
+/** One go at a shard's checkpoint. @param asked make one however little has changed */
+export async function checkpointShard(
+  env: Env,
+  gatewayId: string,
+  shard: string,
+  asked: boolean,
+): Promise<Result<CheckpointSummary & { readonly more: boolean }, LakeSyncError>> {
+  const router = new Router(env);
+  const mapVersion = async () => unwrap(await router.freshState(gatewayId)).map.version;
+  const source = await sourceOf(env, router, gatewayId, shard);
+  const written = await writeCheckpoint(lakeOf(env, gatewayId), source, { mapVersion, force: asked });
+  return written.ok ? ok({ ...written.value, more: written.value.state === "more" }) : written;
+}
+
+async function sourceOf(env: Env, router: Router, gatewayId: string, shard: string): Promise<CheckpointSource> {
+  const { version } = unwrap(await router.freshState(gatewayId));
+  const stub = router.shard(gatewayId, shard);
+  const address = { gatewayId, shard, version };
+  // RPC types its answers as disposable copies; what arrives is the plain value.
+  const ask = <T>(answer: Promise<unknown>) => call("shard", answer as Promise<Plain<T>>);
+  return {
+    gatewayId,
+    shard,
+    start: () => ask(stub.checkpointStart(address)),
+    rows: (table, after) => ask(stub.checkpointRows(table, after)),
+    changes: (tables, since) => ask(stub.checkpointChanges([...tables], since)),
+    remembers: (seq) => ask(stub.remembers(seq)),
+    landed: (seq) => landed(env, gatewayId, shard, seq, () => ask(stub.progress())),
+  };
+}
+
+async function landed(
+  env: Env,
+  gatewayId: string,
+  shard: string,
+  seq: Seq,
+  progress: () => Promise<Result<{ readonly flushed: number }, LakeSyncError>>,
+): Promise<Result<void, LakeSyncError>> {
+  for (let round = 0; round < FLUSHES_MAX; round++) {
+    const at = await progress();
+    if (!at.ok) return at;
+    if (at.value.flushed >= seq) return ok(undefined);
+    const { state, errors } = await flushShard(env, { gatewayId, shard });
+    if (state === "failed") return err(new LakeSyncError("DestinationUnavailable", `The flush failed: ${errors[0]}`));
+    if (state === "busy") await new Promise((resolve) => setTimeout(resolve, FLUSH_WAIT_MS));
+  }
+  return err(new LakeSyncError("Unavailable", "The shard's flush takes long; the checkpoint is made another time."));
+}

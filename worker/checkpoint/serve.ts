@@ -1,0 +1,244 @@
+/**
+ * What a device gets of checkpoints (PL7):
+ *
+ *   the token sees the whole table     its chunks, as they lie in the bucket: for ever the same, in any order, by ranges
+ *   its rules name values              the rows that indexes have for them, as they are now, judged by the shard; a chunk
+ *                                      of such rows for each run of an index
+ *   neither                            nothing of this shard: its cursor begins at nothing, and the pull scans it
+ *
+ * A chunk's name says where it lies; whether the token may have it is asked anew each time.
+ */
+import {
+  type CheckpointManifest,
+  layoutOf,
+  selectorsOf,
+  shardsOf,
+  type TableCheckpoint,
+  type TenantState,
+  tableAccess,
+} from "../../core/index.ts";
+import {
+  type CursorPart,
+  call,
+  type Env,
+  encodeCursor,
+  type Grant,
+  type Plain,
+  type Router,
+} from "../../durable-objects/index.ts";
+import {
+  type CheckpointPlace,
+  chunkKey,
+  encodeChunk,
+  isObjectName,
+  isRun,
+  lookUp,
+  readCheckpoint,
+} from "../../lake/index.ts";
+import {
+  type Claims,
+  decodeBatch,
+  LakeSyncError,
+  type PackedBatch,
+  type Scalar,
+  type TableSchema,
+  unwrap,
+} from "../../schemas/index.ts";
+import { lakeOf } from "../destination.ts";
+
+interface ServedChunk {
+  readonly name: string;
+  /** Rows; 0 where they are looked up when they are asked for. */
+  readonly rows: number;
+  /** Compressed; 0 likewise. */
+  readonly bytes: number;
+  /** Of the answer's body, in hex; absent where it is made when it is asked for. */
+  readonly sha256?: string;
+}
+
+export interface ServedCheckpoint {
+  /** To pull from once all chunks are installed; empty when there is nothing to install. */
+  readonly cursor: string;
+  /** In the order in which they are to be installed. */
+  readonly chunks: readonly ServedChunk[];
+  /** Of all chunks that say so. */
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** Rows that a shard is asked for at once. */
+const PICKED_AT_ONCE = 2000;
+
+export async function checkpointFor(
+  env: Env,
+  router: Router,
+  { gatewayId, claims }: Grant,
+  tables: readonly string[],
+): Promise<ServedCheckpoint> {
+  const state = unwrap(await router.freshState(gatewayId));
+  const parts = new Map<string, CursorPart>();
+  const chunks: ServedChunk[] = [];
+  await Promise.all(
+    shardsOf(state, tables).map(async (shard) => {
+      const place = { gatewayId, shard };
+      const manifest = await readCheckpoint(lakeOf(env, gatewayId).store, place);
+      if (!manifest || manifest.mapVersion !== state.map.version) return;
+      const offered = chunksOf(state, manifest, claims, tables);
+      if (!offered || offered.length === 0) return;
+      const address = { gatewayId, shard, version: state.version };
+      const standing = unwrap(
+        await call("shard", router.shard(gatewayId, shard).standing(address, claims, manifest.seq)),
+      );
+      // A shard that knows newer rules than these chunks were chosen by: the device asks again in a moment.
+      if (!standing.remembered || standing.version > state.version) return;
+      parts.set(shard, {
+        fingerprint: standing.fingerprint,
+        position: { at: "tail", seq: manifest.seq, exact: false },
+      });
+      chunks.push(...offered);
+    }),
+  );
+  if (parts.size === 0) return { cursor: "", chunks: [], rows: 0, bytes: 0 };
+  const asked = [...new Set(tables)].sort().join(",");
+  return {
+    cursor: encodeCursor({ map: state.map.version, tables: asked, shards: parts }),
+    chunks,
+    rows: chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
+    bytes: chunks.reduce((sum, chunk) => sum + chunk.bytes, 0),
+  };
+}
+
+/** Undefined when not everything of the shard that the token may see can be given. */
+function chunksOf(
+  state: TenantState,
+  manifest: CheckpointManifest,
+  claims: Claims,
+  tables: readonly string[],
+): ServedChunk[] | undefined {
+  const chunks: ServedChunk[] = [];
+  for (const held of manifest.tables) {
+    const schema = state.tables.find(({ table }) => table === held.table);
+    if (!schema || (tables.length > 0 && !tables.includes(held.table))) continue;
+    const named = (name: string) => `${manifest.shard}:${manifest.run}:${held.table}:${name}`;
+    if (tableAccess(state.rules, schema, claims).seesAll) {
+      const some = [...held.chunks, ...held.late].filter(({ entries }) => entries > 0);
+      chunks.push(...some.map(({ name, rows, bytes }) => ({ name: named(name), rows, bytes, sha256: name })));
+      continue;
+    }
+    const runs = runsFor(state, schema, held, claims);
+    if (!runs) return undefined;
+    chunks.push(...runs.map(({ columnId, run }) => ({ name: named(`${columnId}.${run}`), rows: 0, bytes: 0 })));
+  }
+  return chunks;
+}
+
+function runsFor(state: TenantState, schema: TableSchema, held: TableCheckpoint, claims: Claims) {
+  const selectors = selectorsOf(state.rules, schema, claims);
+  const indexes = selectors?.map(({ columnId }) => held.indexes.find((index) => index.columnId === columnId));
+  if (!indexes?.every((index) => index !== undefined)) return undefined;
+  return [...new Set(indexes)].flatMap(({ columnId, runs }) => runs.map((run) => ({ columnId, run })));
+}
+
+interface ChunkName extends CheckpointPlace {
+  readonly run: string;
+  readonly table: string;
+  readonly name: string;
+  /** Of the index that the name is a run of; absent for a chunk that lies in the bucket. */
+  readonly columnId?: number;
+}
+
+function parseName(gatewayId: string, text: string): ChunkName | undefined {
+  const [shard = "", run = "", table = "", last = "", more] = text.split(":");
+  const [, column, name = ""] = /^(?:(\d{1,9})\.)?(.*)$/.exec(last) ?? [];
+  if (more !== undefined || !isRun(run) || !isObjectName(name)) return undefined;
+  return { gatewayId, shard, run, table, name, ...(column !== undefined && { columnId: Number(column) }) };
+}
+
+const gone = () =>
+  new LakeSyncError(
+    "CursorExpired",
+    "This part of a checkpoint is not for this token any more, or gone; ask for the checkpoint again.",
+  );
+
+export async function chunkFor(
+  env: Env,
+  router: Router,
+  grant: Grant,
+  text: string,
+  request: Headers,
+): Promise<Response> {
+  const { gatewayId, claims } = grant;
+  const named = parseName(gatewayId, text);
+  const state = unwrap(await router.freshState(gatewayId));
+  const schema = state.tables.find(({ table }) => table === named?.table);
+  if (!named || !schema || !layoutOf(state.map, schema.table).includes(named.shard)) throw gone();
+  if (named.columnId !== undefined) return selected(env, router, claims, state, schema, named, named.columnId);
+  if (!tableAccess(state.rules, schema, claims).seesAll) throw gone();
+  return stored(env, chunkKey(named, named.run, named.table, named.name), request);
+}
+
+/** Straight from the bucket. Private, and bound to the token: another user of the same browser asks anew. */
+async function stored(env: Env, key: string, request: Headers): Promise<Response> {
+  // A range that the object does not have may be left unheeded (RFC 9110, section 14.2).
+  const ranged = env.LAKE.get(key, { range: request, onlyIf: request });
+  const object = await ranged.catch(() => env.LAKE.get(key, { onlyIf: request }));
+  if (!object) throw gone();
+  const headers = new Headers({
+    "content-type": "application/gzip",
+    "cache-control": "private, max-age=31536000, immutable",
+    vary: "authorization",
+    etag: object.httpEtag,
+    "accept-ranges": "bytes",
+  });
+  if (!("body" in object)) return new Response(null, { status: 304, headers });
+  const range = request.has("range") ? rangeOf(object) : undefined;
+  headers.set("content-length", String(range ? range.length : object.size));
+  if (range) headers.set("content-range", `bytes ${range.offset}-${range.offset + range.length - 1}/${object.size}`);
+  return new Response(object.body, { status: range ? 206 : 200, headers });
+}
+
+function rangeOf({ range, size }: R2ObjectBody): { offset: number; length: number } | undefined {
+  if (!range) return undefined;
+  const { offset, length, suffix } = range as { offset?: number; length?: number; suffix?: number };
+  if (suffix !== undefined) return { offset: size - suffix, length: suffix };
+  return { offset: offset ?? 0, length: length ?? size - (offset ?? 0) };
+}
+
+/** Rows that an index names, as the shard has them now. */
+async function selected(
+  env: Env,
+  router: Router,
+  claims: Claims,
+  state: TenantState,
+  schema: TableSchema,
+  place: ChunkName,
+  columnId: number,
+): Promise<Response> {
+  const selectors = selectorsOf(state.rules, schema, claims)?.filter((s) => s.columnId === columnId) ?? [];
+  const values: Scalar[] = [...new Set(selectors.flatMap((s) => s.values))];
+  const { store } = lakeOf(env, place.gatewayId);
+  const ids = await lookUp(store, place, place.name, values).catch((error: unknown) => {
+    throw error instanceof LakeSyncError && error.code === "NotFound" ? gone() : error;
+  });
+  const address = { gatewayId: place.gatewayId, shard: place.shard, version: state.version };
+  const shard = router.shard(place.gatewayId, place.shard);
+  const read = async (at: number): Promise<Uint8Array> => {
+    const some = ids.slice(at, at + PICKED_AT_ONCE);
+    const picking = shard.pick(address, claims, schema.table, some) as unknown as Promise<Plain<PackedBatch[]>>;
+    return encodeChunk(unwrap(await call("shard", picking)).map((batch) => unwrap(decodeBatch(batch))));
+  };
+  // What is wrong is said with a status as long as nothing has been sent.
+  let next: Promise<Uint8Array> | undefined = Promise.resolve(ids.length > 0 ? await read(0) : new Uint8Array(0));
+  let at = PICKED_AT_ONCE;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const bytes = await next;
+      next = at < ids.length ? read(at) : undefined;
+      at += PICKED_AT_ONCE;
+      if (bytes) controller.enqueue(bytes);
+      if (!next) controller.close();
+    },
+  });
+  const headers = { "content-type": "application/gzip", "cache-control": "no-store" };
+  return new Response(body.pipeThrough(new CompressionStream("gzip")), { headers });
+}
