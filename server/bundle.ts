@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { glob, readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -23,11 +23,15 @@ export interface WorkerBundle {
   }[];
 }
 
-/** Builds the bundle unless one of the very same sources is there already. Takes some seconds. */
-export async function workerBundle(): Promise<WorkerBundle> {
-  const root = join(ROOT, ".cache", "worker", await sourcesDigest());
-  if (!existsSync(join(root, "index.js"))) await build(root);
-  const names = (await readdir(root)).filter((name) => name === "index.js" || name.endsWith(".wasm"));
+/**
+ * Builds the bundle unless one of the very same sources is there already. Takes some seconds.
+ * @param entry another Worker that embeds the gateway
+ */
+export async function workerBundle(entry?: string): Promise<WorkerBundle> {
+  const root = join(ROOT, ".cache", "worker", await sourcesDigest(entry));
+  const main = `${entry === undefined ? "index" : basename(entry, ".ts")}.js`;
+  if (!existsSync(join(root, main))) await build(root, entry);
+  const names = (await readdir(root)).filter((name) => name === main || name.endsWith(".wasm"));
   const modules = names.map(async (name) => {
     const path = join(root, name);
     if (name.endsWith(".wasm"))
@@ -35,12 +39,12 @@ export async function workerBundle(): Promise<WorkerBundle> {
     return { type: "ESModule" as const, path, contents: await readFile(path, "utf8") };
   });
   const entryFirst = (await Promise.all(modules)).sort(
-    (a, b) => Number(b.path.endsWith("index.js")) - Number(a.path.endsWith("index.js")),
+    (a, b) => Number(b.path.endsWith(main)) - Number(a.path.endsWith(main)),
   );
   return { root, modules: entryFirst };
 }
 
-async function sourcesDigest(): Promise<string> {
+async function sourcesDigest(entry: string | undefined): Promise<string> {
   const hash = createHash("sha256");
   const files: string[] = [];
   for await (const file of glob(SOURCES, { cwd: ROOT })) files.push(file);
@@ -49,14 +53,16 @@ async function sourcesDigest(): Promise<string> {
       .update(file)
       .update("\0")
       .update(await readFile(join(ROOT, file)));
+  if (entry !== undefined) hash.update(entry).update(await readFile(entry));
   return hash.digest("hex").slice(0, 16);
 }
 
-async function build(root: string): Promise<void> {
+async function build(root: string, entry: string | undefined): Promise<void> {
   const parts = `${root}.${process.pid}`;
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   const options = { cwd: ROOT, env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" } };
-  await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", parts], options);
+  const args = [wrangler, "deploy", ...(entry === undefined ? [] : [entry]), "--dry-run", "--outdir", parts];
+  await promisify(execFile)(process.execPath, args, options);
   await rm(root, { recursive: true, force: true });
   await rename(parts, root);
 }

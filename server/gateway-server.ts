@@ -25,6 +25,8 @@ export interface GatewayServerOptions {
   readonly assets?: string;
   /** How often Cron comes by; every five minutes by default, as in wrangler.toml. Milliseconds. */
   readonly cronMs?: number;
+  /** Entry of a Worker of your own that embeds `lakesync/gateway`; the edge Worker by default. */
+  readonly entry?: string;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
@@ -47,8 +49,17 @@ export class GatewayServer {
 
   /** Starts workerd and resolves when the gateway answers. @returns its address */
   async start(): Promise<URL> {
-    const { port, host = "127.0.0.1", jwtSecret, persistence, directory = ".lakesync", assets, vars } = this.#options;
-    const { modules, root } = await workerBundle();
+    const {
+      port,
+      host = "127.0.0.1",
+      jwtSecret,
+      persistence,
+      directory = ".lakesync",
+      assets,
+      vars,
+      entry,
+    } = this.#options;
+    const { modules, root } = await workerBundle(entry);
     const { workerOptions } = unstable_getMiniflareWorkerOptions(
       WRANGLER_TOML,
       undefined,

@@ -1,6 +1,7 @@
 /** The actions of a plan, done to a world. */
-import type { LocalDB, SyncCoordinator } from "../client/index.ts";
-import type { Action, Op } from "./plan.ts";
+import { type Op, write } from "./edits.ts";
+import { query } from "./engine.ts";
+import type { Action } from "./plan.ts";
 import type { Device } from "./world/device.ts";
 import type { World } from "./world.ts";
 
@@ -65,7 +66,12 @@ export async function perform(world: World, action: Action): Promise<void> {
       trace.note("world", `sleeps for ${action.ms / 3_600_000} hours`);
       world.sleptMs += action.ms;
       scheduler.leap(action.ms);
+      gateway.leap(action.ms);
       return;
+    case "maintain":
+      return gateway.maintain(action.table);
+    case "query":
+      return query(world, action.table, action.ms);
     case "flush":
       for (const host of gateway.hosts)
         if (host.name.startsWith("shard:"))
@@ -80,15 +86,10 @@ function disturb({ gateway }: World, how: "crash" | "evict", what: string): void
 
 /** One transaction of an app. What it wrote, once it is committed, is never lost. */
 async function edit(world: World, device: Device, ops: readonly Op[]): Promise<void> {
-  const done = await device.act(async (db, sync) => {
-    const written: Written[] = [];
-    if (ops.length === 1 && (ops[0]?.op === "sql" || ops[0]?.op === "replace" || ops[0]?.op === "rename"))
-      await plainSql(db, ops[0], written);
-    else await tracked(sync, ops, written);
-    return written;
-  });
+  const done = await device.act((db, sync) => write(db, sync, ops));
   if (!done || done.length === 0) return;
   world.watch.committed(device, done);
+  world.tally.add("committed", done.length);
   world.trace.note(
     device.name,
     `commits ${done
@@ -96,59 +97,4 @@ async function edit(world: World, device: Device, ops: readonly Op[]): Promise<v
       .join(", ")
       .slice(0, 200)}`,
   );
-}
-
-/** One row written by a transaction: its texts are known again wherever they turn up. */
-export interface Written {
-  readonly op: "write" | "delete";
-  readonly table: string;
-  readonly rowId: string;
-  readonly texts: readonly string[];
-}
-
-const textsOf = ({ values }: Op): string[] =>
-  Object.values(values)
-    .filter((v) => /^v\d/.test(String(v)))
-    .map(String);
-
-function tracked(sync: SyncCoordinator, ops: readonly Op[], written: Written[]): Promise<void> {
-  return sync.tracker.transaction(async (tracker) => {
-    written.length = 0;
-    for (const op of ops) {
-      const { table, rowId, values } = op;
-      const wrote = { op: "write", table, rowId, texts: textsOf(op) } as const;
-      if (op.op === "bulk") {
-        const rows = Array.from({ length: 12 }, (_, n) => [`${rowId}-bulk${n}`, values] as const);
-        await tracker.insertMany(table, rows);
-        written.push(...rows.map(([id]) => ({ ...wrote, rowId: id })));
-      } else if (op.op === "delete") {
-        if (await tracker.delete(table, rowId)) written.push({ op: "delete", table, rowId, texts: [] });
-      } else if (op.op !== "insert" && (await tracker.update(table, rowId, values))) written.push(wrote);
-      else if (op.op !== "update") {
-        await tracker.insert(table, rowId, values);
-        written.push(wrote);
-      }
-    }
-  });
-}
-
-async function plainSql(db: LocalDB, op: Op, written: Written[]): Promise<void> {
-  const { table, rowId } = op;
-  const [text = "v0"] = textsOf(op);
-  const wrote = { op: "write", table, rowId, texts: [text] } as const;
-  if (op.op === "sql") {
-    const sql = `UPDATE ${table} SET title = ?, rank = coalesce(rank, 0) + 1 WHERE owner = ?`;
-    if ((await db.exec(sql, [text, String(op.values.owner ?? "alice")])).changes > 0) written.push(wrote);
-  } else if (op.op === "replace") {
-    await db.exec(`INSERT OR REPLACE INTO ${table} (id, title, owner) VALUES (?, ?, ?)`, [
-      rowId,
-      text,
-      String(op.values.owner ?? "alice"),
-    ]);
-    written.push(wrote);
-  } else {
-    const sql = `UPDATE OR REPLACE ${table} SET id = ? WHERE id = ?`;
-    if ((await db.exec(sql, [`${rowId}-renamed`, rowId])).changes > 0)
-      written.push({ op: "delete", table, rowId, texts: [] });
-  }
 }

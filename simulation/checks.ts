@@ -1,6 +1,7 @@
 /** What is checked all along: pages as they are served, devices as they come to be in step, and what was promised to apps. */
 import type { PullInput, PullPage } from "../core/index.ts";
-import type { Written } from "./act.ts";
+import type { Written } from "./edits.ts";
+import type { Reading } from "./lake.ts";
 import { type Cells, difference, type Oracle } from "./oracle.ts";
 import type { Device } from "./world/device.ts";
 import type { World } from "./world.ts";
@@ -67,7 +68,11 @@ async function hiddenEdit(world: World, device: Device): Promise<string | undefi
     const named = (JSON.parse(String(json ?? "[]")) as unknown[]).flatMap((value, at) =>
       Array.isArray(value) ? [] : [[table?.columns[at]?.name ?? "", value]],
     );
-    waiting.set(key, { first, cells: op === "D" ? {} : { ...cells, ...Object.fromEntries(named) } });
+    // An insert says that the app saw no row: what waits before it belongs to a row whose insert was refused.
+    waiting.set(key, {
+      first,
+      cells: op === "U" ? { ...cells, ...Object.fromEntries(named) } : Object.fromEntries(named),
+    });
   }
   const shown = waiting.size > 0 ? await rowsOn(world, device) : new Map<string, Cells>();
   for (const [key, { first, cells }] of waiting) {
@@ -84,6 +89,8 @@ export class Watch {
   readonly #began = new Map<Device, number>();
   readonly #cursors = new Map<Device, Seqs>();
   readonly committedBy = new Map<Device, Written[]>();
+  /** What engines have read of the lake. */
+  readonly readings: Reading[] = [];
 
   /** @param moment of the oracle */
   asks(device: Device, moment: number): void {
@@ -99,6 +106,10 @@ export class Watch {
 
   committed(device: Device, written: readonly Written[]): void {
     this.committedBy.set(device, [...(this.committedBy.get(device) ?? []), ...written]);
+  }
+
+  queried(reading: Reading): void {
+    this.readings.push(reading);
   }
 
   /** [C4] [PL1] A cursor only moves forward, but where the device starts over. */

@@ -11,6 +11,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { initParquetInNode } from "../lake/node.ts";
 import { runBugs } from "./bugs/run.ts";
+import { Tally } from "./kernel/tally.ts";
 import { type Plan, planOf } from "./plan.ts";
 import { shrink } from "./shrink.ts";
 import { runPlan, type Verdict } from "./world.ts";
@@ -35,9 +36,11 @@ export async function main(args: readonly string[]): Promise<number> {
   if (values.bugs) return (await runBugs(values.seeds, values.bug)) === 0 ? 0 : 1;
   initParquetInNode();
   const tally = { passed: 0, failed: 0 };
+  const happened = new Tally();
   const began = Date.now();
   for (const plan of plans(values)) {
     const verdict = await run(plan, values.twice);
+    happened.addAll(verdict.tally);
     if (values.trace) console.log(verdict.trace.join("\n"));
     tally[verdict.failure === undefined ? "passed" : "failed"]++;
     if (verdict.failure !== undefined) {
@@ -48,6 +51,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if ((tally.passed + tally.failed) % PROGRESS === 0) console.log(`${plan.seed}: ${tally.failed} failed so far`);
   }
   const minutes = (Date.now() - began) / 60_000;
+  console.log(`in them: ${happened}`);
   console.log(`${Math.round((tally.passed + tally.failed) / minutes)} seeds per minute`);
   console.log(`${tally.passed} passed, ${tally.failed} failed`);
   return tally.failed === 0 ? 0 : 1;

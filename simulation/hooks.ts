@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { Bug } from "./bugs/list.ts";
+import { SCALED } from "./scaled.ts";
 
 const HERE = new URL("./", import.meta.url);
 const ROOT = new URL("../", HERE).href;
@@ -27,6 +28,7 @@ interface Hooks {
 
 /** @param bug what to break; each of its places has to be there, or the bug is not the one that it was */
 export function installHooks(bug: Bug | undefined): void {
+  const all = [...SCALED, ...(bug?.edits ?? [])];
   const hooks: Hooks = {
     resolve(specifier, context, next) {
       const url = REPLACED[specifier];
@@ -35,17 +37,29 @@ export function installHooks(bug: Bug | undefined): void {
     load(url, context, next) {
       if (url.endsWith(".wasm")) return { format: "module", shortCircuit: true, source: wasmModule(url) };
       const loaded = next(url, context);
-      const edits = bug?.edits.filter(({ file }) => url === ROOT + file) ?? [];
+      const edits = all.filter(({ file }) => url === ROOT + file);
       if (edits.length === 0 || !loaded.source) return loaded;
       let source = String(Buffer.from(loaded.source as string));
       for (const { file, find, replace } of edits) {
-        if (source.split(find).length !== 2) throw new Error(`Bug ${bug?.name}: ${file} does not hold once: ${find}`);
+        if (source.split(find).length !== 2)
+          throw new Error(`Bug ${bug?.name ?? "(none)"}: ${file} does not hold once: ${find}`);
         source = source.replace(find, () => replace);
       }
       return { ...loaded, source };
     },
   };
   (registerHooks as unknown as (hooks: Hooks) => void)(hooks);
+}
+
+/** For a process that has nothing replaced but the test runner, behind whose door the oracle stands. */
+export function withoutTestRunner(): void {
+  const hooks: Pick<Hooks, "resolve"> = {
+    resolve: (specifier, context, next) =>
+      specifier === "vitest"
+        ? { url: REPLACED.vitest, shortCircuit: true, format: "module-typescript" }
+        : next(specifier, context),
+  };
+  (registerHooks as unknown as (hooks: Pick<Hooks, "resolve">) => void)(hooks);
 }
 
 /** A compiled module, as Workers give it. */

@@ -1,14 +1,23 @@
 /**
- * Ears on the product: what each shard accepts and what it serves, at the very moment, and which rules a tenant stored. The
- * product is not changed by it.
+ * Ears on the product: what each shard accepts and what it serves, at the very moment, which rules a tenant stored, how the
+ * lake's upkeep ended. The product is not changed by it.
  */
-import { type PullInput, type PullPage, type PushInput, ShardEngine, TenantEngine } from "../core/index.ts";
+import {
+  MaintenanceLedger,
+  type MaintenanceReport,
+  type PullInput,
+  type PullPage,
+  type PushInput,
+  ShardEngine,
+  TenantEngine,
+} from "../core/index.ts";
 import { type Delta, deltasOf, type SyncRules } from "../schemas/index.ts";
 
 export interface Ears {
   accepted(deltas: readonly Delta[], shard: string): void;
   served(input: PullInput, page: PullPage, shard: string): void;
   rulesStored(version: number, rules: SyncRules): void;
+  maintained(table: string, report: MaintenanceReport): void;
 }
 
 let ears: Ears | undefined;
@@ -20,6 +29,7 @@ export function listen(listener: Ears | undefined): void {
 
 const { push, pull } = ShardEngine.prototype;
 const { putRules } = TenantEngine.prototype;
+const { settle } = MaintenanceLedger.prototype;
 
 ShardEngine.prototype.push = function (input: PushInput) {
   const result = push.call(this, input);
@@ -42,4 +52,9 @@ TenantEngine.prototype.putRules = function (rules: SyncRules) {
   const result = putRules.call(this, rules);
   if (result.ok) ears?.rulesStored(this.state.rulesVersion, rules);
   return result;
+};
+
+MaintenanceLedger.prototype.settle = function (table, token, report, duties, nowMs) {
+  settle.call(this, table, token, report, duties, nowMs);
+  ears?.maintained(table, report);
 };

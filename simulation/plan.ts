@@ -3,17 +3,10 @@
  * that a failing one can be made smaller and kept.
  */
 import type { SyncRules } from "../schemas/index.ts";
+import type { Op } from "./edits.ts";
 import { Random } from "./kernel/random.ts";
 import type { DeviceSpec } from "./world/device.ts";
 import type { Weather, WeatherKind } from "./world/network.ts";
-
-export interface Op {
-  readonly op: "insert" | "update" | "delete" | "upsert" | "bulk" | "sql" | "replace" | "rename";
-  readonly table: string;
-  readonly rowId: string;
-  /** Texts are unique in a plan: by them an edit is known again wherever it turns up. */
-  readonly values: Readonly<Record<string, string | number | null>>;
-}
 
 export type Action = { readonly at: number } & (
   | { readonly kind: "edit"; readonly device: number; readonly ops: readonly Op[] }
@@ -27,6 +20,9 @@ export type Action = { readonly at: number } & (
   | { readonly kind: "clock"; readonly device: number; readonly ms: number }
   | { readonly kind: "gatewayClock" | "leap"; readonly ms: number }
   | { readonly kind: "flush" }
+  | { readonly kind: "maintain"; readonly table: string }
+  /** An engine takes a table's snapshot and reads it a while later. */
+  | { readonly kind: "query"; readonly table: string; readonly ms: number }
 );
 
 export interface Plan {
@@ -44,6 +40,8 @@ export interface Plan {
 }
 
 const TABLES = ["todos", "notes"];
+/** A query is over before the grace period of files is (scaled.ts). */
+const QUERY_MS = 50_000;
 const USERS = ["alice", "bob", "carol"];
 const TEAMS = ["red", "blue"];
 
@@ -182,6 +180,8 @@ class Drawing {
       [0.7, () => this.#copy(at, device)],
       [0.7, () => ({ at, kind: "wake", device })],
       [1.5, () => ({ at, kind: "flush" })],
+      [1.5, () => ({ at, kind: "maintain", table: random.pick(TABLES) })],
+      [1.5, () => ({ at, kind: "query", table: random.pick(TABLES), ms: random.int(0, QUERY_MS) })],
     ];
     let left = random.next() * others.reduce((sum, [weight]) => sum + weight, 0);
     for (const [weight, make] of others) {
@@ -210,6 +210,10 @@ export function planOf(seed: number): Plan {
   if (!calm)
     for (const [kind, worst] of STORMS)
       if (random.chance(0.5)) weather[kind] = Number((random.next() * worst).toFixed(4));
+  // Devices that trust in pokes, which get lost, and in sockets, which nothing closes.
+  const pokes = new Random(seed, "pokes");
+  const trusting = pokes.chance(0.2);
+  if (trusting) weather.pokeLost = Number((0.2 + pokes.next() * 0.6).toFixed(4));
   const endMs = random.int(20_000, 120_000);
   const drawing = new Drawing(random, devices);
   const times = Array.from({ length: random.int(10, 60) }, () => random.int(0, endMs)).sort((a, b) => a - b);
@@ -219,10 +223,11 @@ export function planOf(seed: number): Plan {
     teams: Object.fromEntries(USERS.map((user) => [user, TEAMS.filter(() => random.chance(0.5))])),
     shards: { todos: random.int(0, 3), notes: random.pick([0, 0, 1, 2]) },
     rules: random.pick(["own", "team", "ranked", "open", "open"] as const),
-    tokenMs: random.int(70_000, 200_000),
+    tokenMs: random.int(70_000, 200_000) * (trusting ? 60 : 1),
     flushAgeMs: random.int(2_000, 30_000),
     weather,
-    actions: times.flatMap((at) => drawing.actions(at)),
+    // What a token says holds until it expires: claims change only where tokens do.
+    actions: times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
     endMs,
   };
 }

@@ -3,7 +3,8 @@
  * happen, stops the faults, waits until all is quiet, and says what was wrong, if anything was.
  */
 import type { SchemaSpec } from "../client/index.ts";
-import type { PullInput, PullPage } from "../core/index.ts";
+import type { MaintenanceReport, PullInput, PullPage } from "../core/index.ts";
+import type { KindReport } from "../lake/index.ts";
 import type { Claims, TableDefinition } from "../schemas/index.ts";
 import { perform } from "./act.ts";
 import { Admin } from "./admin.ts";
@@ -12,6 +13,7 @@ import { signToken } from "./fakes/jose.ts";
 import { takeOver } from "./kernel/guards.ts";
 import { Random } from "./kernel/random.ts";
 import { drained, Scheduler } from "./kernel/scheduler.ts";
+import { Tally } from "./kernel/tally.ts";
 import { Trace } from "./kernel/trace.ts";
 import { listen } from "./observe.ts";
 import { Oracle } from "./oracle.ts";
@@ -36,6 +38,8 @@ export interface Verdict {
   readonly digest: string;
   /** Virtual time from the end of the faults until all was quiet. Milliseconds. */
   readonly settledMs: number;
+  /** How often what happened. */
+  readonly tally: Tally;
 }
 
 /** Something that a plan has for a moment of its own time. */
@@ -48,6 +52,7 @@ export class World {
   readonly plan: Plan;
   readonly scheduler = new Scheduler();
   readonly trace = new Trace(this.scheduler);
+  readonly tally = new Tally();
   readonly random: Random;
   readonly network: Network;
   readonly gateway: Gateway;
@@ -71,7 +76,7 @@ export class World {
   constructor(plan: Plan) {
     this.plan = plan;
     this.random = new Random(plan.seed, "world");
-    this.network = new Network(this.scheduler, new Random(plan.seed, "network"), { ...FAIR });
+    this.network = new Network(this.scheduler, new Random(plan.seed, "network"), this.tally, { ...FAIR });
     this.gateway = new Gateway(this.network, plan.flushAgeMs, this.trace.note);
     this.admin = new Admin(this.network, this.gateway, this.trace.note);
     this.teams = { ...plan.teams };
@@ -141,8 +146,23 @@ export class World {
 
   /** Ears for the shards. */
   served(input: PullInput, page: PullPage, shard: string): void {
+    this.tally.add("pages");
     const wrong = checkPage(this.oracle, input, page);
     if (wrong) this.fail(`[PL4] shard ${shard} serves ${String(input.claims.sub)} ${wrong}`);
+  }
+
+  maintained(table: string, { ok, error, ...kinds }: MaintenanceReport): void {
+    const done = new Tally();
+    for (const kind of ["main", "changes"] as const) {
+      const { jobs = 0, snapshotsExpired = 0, filesDeleted = 0 } = (kinds[kind] ?? {}) as Partial<KindReport>;
+      done.add("compactions", jobs);
+      done.add("snapshots expired", snapshotsExpired);
+      done.add("files deleted", filesDeleted);
+    }
+    if (kinds.state === "written") done.add("checkpoints");
+    this.tally.addAll(done);
+    this.tally.add(ok ? "maintenance" : "failed maintenance");
+    this.trace.note("lake", `${table} was maintained: ${ok ? done : error}`);
   }
 
   async #begin(): Promise<void> {
@@ -178,7 +198,11 @@ export class World {
     const { plan } = this;
     await this.#begin();
     this.network.weather = { ...FAIR, ...plan.weather };
-    for (const action of plan.actions) this.onDay(action.at, () => void this.#guarded(() => perform(this, action)));
+    for (const action of plan.actions)
+      this.onDay(action.at, () => {
+        this.tally.add(action.kind);
+        void this.#guarded(() => perform(this, action));
+      });
     await this.#liveThrough();
     this.network.weather = { ...FAIR };
     for (const { link } of this.devices) link.heal();
@@ -213,7 +237,7 @@ export async function runPlan(plan: Plan): Promise<Verdict> {
   process.on("uncaughtException", uncaught).on("unhandledRejection", uncaught);
   listen({
     accepted: (deltas, shard) => {
-      for (const delta of deltas) world.oracle.accept(delta);
+      for (const delta of deltas) world.tally.add(world.oracle.accept(delta) ? "accepted" : "accepted again");
       if (deltas.length > 0)
         trace.note(
           shard,
@@ -224,6 +248,7 @@ export async function runPlan(plan: Plan): Promise<Verdict> {
         );
     },
     served: (input, page, shard) => world.served(input, page, shard),
+    maintained: (table, report) => world.maintained(table, report),
     rulesStored: (version, rules) => world.oracle.storeRules(version, rules),
   });
   let settledMs = 0;
@@ -241,5 +266,12 @@ export async function runPlan(plan: Plan): Promise<Verdict> {
   const { failure } = world;
   for (const { disk } of world.devices) await disk.close();
   for (const host of world.gateway.hosts) host.sql.close();
-  return { seed: plan.seed, trace: trace.lines, digest: trace.digest(), settledMs, ...(failure && { failure }) };
+  return {
+    seed: plan.seed,
+    trace: trace.lines,
+    digest: trace.digest(),
+    settledMs,
+    tally: world.tally,
+    ...(failure && { failure }),
+  };
 }

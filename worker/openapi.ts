@@ -210,6 +210,25 @@ function adminPaths(): JsonObject {
   const table = { name: "table", in: "path", required: true, schema: { type: "string" } };
   const json = (name: string) => media(ref(name));
   return {
+    "/v1/{gatewayId}/admin/tables": {
+      get: operation({
+        id: "listTables",
+        summary: "The schemas of all tables.",
+        codes: SIGNED,
+        answer: media({ type: "object", properties: { tables: { type: "array", items: ref("Table") } } }),
+      }),
+    },
+    "/v1/{gatewayId}/admin/tables/{table}/unflushed": {
+      parameters: [table],
+      post: operation({
+        id: "unflushed",
+        summary:
+          "Edits that the lake does not have yet, by shard, after the seqs given; page by page up to the seqs answered first.",
+        codes: [...SIGNED, ...BODY, "NotFound"],
+        body: media({ type: "object", additionalProperties: true }),
+        answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
+      }),
+    },
     "/v1/{gatewayId}/admin/tables/{table}": {
       parameters: [table],
       put: operation({

@@ -1,20 +1,37 @@
 /** The yardstick: a worker with wa-sqlite on the same file system and settings, and nothing of ours. One statement a message. */
-import factory from "wa-sqlite/dist/wa-sqlite.mjs";
 import { AccessHandlePoolVFS } from "wa-sqlite/src/examples/AccessHandlePoolVFS.js";
+import { IDBBatchAtomicVFS } from "wa-sqlite/src/examples/IDBBatchAtomicVFS.js";
 import { Factory } from "wa-sqlite/src/sqlite-api.js";
 
 const ROW = 100;
-const sqlite3 = Factory(await factory());
-const vfs = new AccessHandlePoolVFS("bare");
-await vfs.isReady;
-sqlite3.vfs_register(vfs, false);
-const db = await sqlite3.open_v2("bare", 6, vfs.name);
-await sqlite3.exec(
-  db,
-  `PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;
-   CREATE TABLE orders (id TEXT PRIMARY KEY NOT NULL, owner TEXT, name TEXT, amount REAL, count INTEGER, at INTEGER) STRICT`,
-);
 const prepared = new Map();
+let sqlite3;
+let db;
+
+/** The fastest that wa-sqlite has for each backend; its IndexedDB needs the asynchronous build. */
+async function open(backend) {
+  const build = await (backend === "idb"
+    ? import("wa-sqlite/dist/wa-sqlite-async.mjs")
+    : import("wa-sqlite/dist/wa-sqlite.mjs"));
+  sqlite3 = Factory(await build.default());
+  let vfs;
+  let pragmas = "";
+  if (backend === "opfs") {
+    vfs = new AccessHandlePoolVFS("bare");
+    await vfs.isReady;
+    pragmas = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
+  } else if (backend === "idb") {
+    vfs = new IDBBatchAtomicVFS("bare", { durability: "relaxed" });
+    pragmas = "PRAGMA page_size = 8192; PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;";
+  }
+  if (vfs) sqlite3.vfs_register(vfs, false);
+  db = await sqlite3.open_v2(vfs ? "bare" : ":memory:", 6, vfs?.name);
+  await sqlite3.exec(
+    db,
+    `${pragmas} PRAGMA cache_size = -16000;
+     CREATE TABLE orders (id TEXT PRIMARY KEY NOT NULL, owner TEXT, name TEXT, amount REAL, count INTEGER, at INTEGER) STRICT`,
+  );
+}
 
 async function prepare(sql) {
   const text = sqlite3.str_new(db, sql);
@@ -32,5 +49,5 @@ async function run({ sql, params }) {
   return rows;
 }
 
-addEventListener("message", async ({ data }) => postMessage(await run(data)));
+addEventListener("message", async ({ data }) => postMessage(await (data.backend ? open(data.backend) : run(data))));
 postMessage("ready");

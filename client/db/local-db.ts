@@ -13,6 +13,7 @@ import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from ".
 import { Mutex } from "./mutex.ts";
 import { type DeviceColumn, type DeviceTable, dropInsertTriggerSql, type SchemaSpec, triggersSql } from "./schema.ts";
 import { seedClock } from "./seed-clock.ts";
+import { OUTBOX } from "./table-watch.ts";
 import { TableRegistry } from "./tables.ts";
 
 export interface LocalDBOptions {
@@ -38,6 +39,7 @@ export interface Queryable {
 }
 
 export interface Commit {
+  /** That it changed; `lakesync_outbox` when what waits did. */
   readonly tables: ReadonlySet<string>;
   readonly origin: "local" | "remote";
 }
@@ -325,7 +327,8 @@ export class LocalDB implements Queryable {
   async #heard({ tables, origin }: TabCommit): Promise<void> {
     await this.#mutex.run(async () => {
       if (this.#closed) return;
-      if (tables.some((name) => !this.#tables.byName.has(name))) await this.#tables.reload(this.#driver);
+      if (tables.some((name) => name !== OUTBOX && !this.#tables.byName.has(name)))
+        await this.#tables.reload(this.#driver);
     });
     if (this.#closed) return;
     for (const listener of this.#listeners) listener({ tables: new Set(tables), origin });

@@ -9,6 +9,7 @@
  */
 import { type ErrorCode, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB } from "../db/local-db.ts";
+import { OUTBOX } from "../db/table-watch.ts";
 import type { Transport } from "../transport/port.ts";
 import { Emitter } from "./emitter.ts";
 import { backoffMs, MACHINE, type SyncEvent, type SyncState } from "./machine.ts";
@@ -118,9 +119,11 @@ export class SyncCoordinator {
     this.#transport = transport;
     this.#options = { ...DEFAULTS, ...options };
     this.tracker = new SyncTracker(db);
-    db.onCommit((commit) => {
-      this.#emitter.emit("change", commit);
-      if (commit.origin === "local") this.#on("change");
+    db.onCommit(({ tables, origin }) => {
+      const changed = new Set(tables);
+      changed.delete(OUTBOX);
+      if (changed.size > 0) this.#emitter.emit("change", { tables: changed, origin });
+      if (origin === "local") this.#on("change");
     });
     db.onNews((news) => this.#heard(news as TabNews | typeof ASK));
   }

@@ -160,7 +160,7 @@ export class Round {
   /** @returns whether there is more to pull */
   async #pullPage(): Promise<boolean> {
     const db = this.#db;
-    const cursor = (await db.transaction((tx) => tx.getMeta("cursor"))) ?? "";
+    const cursor = await this.#cursor();
     if (cursor === "" && (await this.#install())) return true;
     const { clientId } = db;
     const { tables, pageBytes: maxBytes } = this.#options;
@@ -221,6 +221,26 @@ export class Round {
     });
     this.#installed ||= done;
     return done;
+  }
+
+  /** Where to go on. A cursor stands for the tables that were asked for: an app that wants more of them starts from nothing. */
+  async #cursor(): Promise<string> {
+    const { tables } = this.#options;
+    const wanted = JSON.stringify(tables);
+    const meta = await this.#db.query<{ key: string; value: string }>(
+      "SELECT key, value FROM lakesync_meta WHERE key IN ('cursor', 'tables')",
+    );
+    const { cursor = "", tables: last = wanted } = Object.fromEntries(meta.map(({ key, value }) => [key, value]));
+    if (last === wanted && meta.length === 2) return cursor;
+    const had: readonly string[] = JSON.parse(last);
+    const enough = had.length === 0 || (tables.length > 0 && tables.every((table) => had.includes(table)));
+    await this.#db.transaction(async (tx) => {
+      await tx.setMeta("tables", wanted);
+      if (enough) return;
+      await tx.setMeta("cursor", "");
+      await tx.setMeta("checkpoint", "");
+    });
+    return enough ? cursor : "";
   }
 
   /** A request that is bounded in time whatever the transport does (C9), and the moment halfway through it. */

@@ -43,7 +43,7 @@ export class TransactionTracker {
       const names = Object.keys(values);
       if (!shape || chunk.length >= CHUNK_ROWS || !shape.fits(names)) {
         await flush();
-        if (!shape?.fits(names)) shape = insertShape(await this.#table(table, values), names);
+        if (!shape?.fits(names)) shape = shapeOf(await this.#table(table, names, values), "insert", names);
       }
       chunk.push(shape.bind(rowId, values));
     }
@@ -58,11 +58,8 @@ export class TransactionTracker {
     checkRowId(rowId);
     const names = Object.keys(values);
     if (names.length === 0) return true;
-    const held = await this.#table(table, values);
-    const bound = names.map((name) => bindValue(held, columnOf(held, name), values[name]));
-    const sets = names.map((name) => `${quote(name)} = ?`).join(", ");
-    const sql = `UPDATE ${quote(table)} SET ${sets} WHERE ${quote(held.key)} = ?`;
-    return (await this.#tx.run(sql, [...bound, rowId])).changes > 0;
+    const shape = shapeOf(await this.#table(table, names, values), "update", names);
+    return (await this.#tx.run(shape.sql, shape.bind(rowId, values))).changes > 0;
   }
 
   /** Deletes a row. @returns whether there was one */
@@ -73,10 +70,10 @@ export class TransactionTracker {
   }
 
   /** The table, with columns for these values where nobody declared any. */
-  async #table(name: string, values: Values): Promise<DeviceTable> {
+  async #table(name: string, names: readonly string[], values: Values): Promise<DeviceTable> {
     const held = this.#tx.tables.byName.get(name);
-    const missing = Object.keys(values).filter((column) => !held?.columns.some((c) => c.name === column));
-    if (held && missing.length === 0) return held;
+    if (held && knows(held, names)) return held;
+    const missing = names.filter((column) => !held || !knows(held, [column]));
     if (held?.columns.some((c) => c.type !== "any" && c.type !== "boolean"))
       throw new LakeSyncError(
         "UnknownColumn",
@@ -122,9 +119,8 @@ export class SyncTracker {
   /** A write of one row: one statement, unless its table or columns have to be made first. */
   async #one<T>(table: string, values: Values, body: (tracker: TransactionTracker) => Promise<T>): Promise<T> {
     const done = await this.#db.once(async (tx) => {
-      const columns = tx.tables.byName.get(table)?.columns;
-      const known = columns && Object.keys(values).every((name) => columns.some((c) => c.name === name));
-      return known ? { value: await body(new TransactionTracker(tx)) } : undefined;
+      const held = tx.tables.byName.get(table);
+      return held && knows(held, Object.keys(values)) ? { value: await body(new TransactionTracker(tx)) } : undefined;
     });
     return done ? done.value : this.transaction(body);
   }
@@ -135,11 +131,39 @@ export class SyncTracker {
   }
 }
 
-/** An INSERT for rows that name the same columns in the same order. */
+/** A statement for rows that name the same columns in the same order. */
 interface Shape {
   readonly sql: string;
   fits(names: readonly string[]): boolean;
   bind(rowId: string, values: Values): SqlValue[];
+}
+
+/** What was worked out of a table, which is another object once it changes. */
+interface Known {
+  readonly columns: ReadonlyMap<string, DeviceColumn>;
+  readonly shapes: Map<string, Shape>;
+}
+const known = new WeakMap<DeviceTable, Known>();
+/** Statements by columns that are kept for a table; apps have few. */
+const SHAPES_MAX = 100;
+
+function knownOf(table: DeviceTable): Known {
+  const found = known.get(table) ?? { columns: new Map(table.columns.map((c) => [c.name, c])), shapes: new Map() };
+  known.set(table, found);
+  return found;
+}
+
+const knows = (table: DeviceTable, names: readonly string[]): boolean => {
+  const { columns } = knownOf(table);
+  return names.every((name) => columns.has(name));
+};
+
+function shapeOf(table: DeviceTable, kind: "insert" | "update", names: readonly string[]): Shape {
+  const { shapes } = knownOf(table);
+  const key = `${kind} ${names}`;
+  const shape = shapes.get(key) ?? (kind === "insert" ? insertShape : updateShape)(table, names);
+  if (shapes.size < SHAPES_MAX) shapes.set(key, shape);
+  return shape;
 }
 
 function insertShape(table: DeviceTable, names: readonly string[]): Shape {
@@ -148,20 +172,27 @@ function insertShape(table: DeviceTable, names: readonly string[]): Shape {
   const filled = table.columns.filter((c) => c.initial !== undefined && !names.includes(c.name));
   const initials = filled.map((c) => toStored(c.type, c.initial as Scalar));
   const all = [table.key, ...[...named, ...filled].map((c) => c.name)];
-  return {
-    sql: `INSERT INTO ${quote(table.name)} (${all.map(quote).join(", ")}) VALUES (${all.map(() => "?").join(", ")})`,
-    fits: (others) => others.length === names.length && others.every((name, at) => name === names[at]),
-    bind: (rowId, values) => {
-      const row: SqlValue[] = [rowId];
-      for (const column of named) row.push(bindValue(table, column, values[column.name]));
-      row.push(...initials);
-      return row;
-    },
-  };
+  const sql = `INSERT INTO ${quote(table.name)} (${all.map(quote).join(", ")}) VALUES (${all.map(() => "?").join(", ")})`;
+  const bind = (rowId: string, values: Values) => [rowId, ...bindAll(table, named, values), ...initials];
+  return { sql, fits: sameNames(names), bind };
 }
 
+function updateShape(table: DeviceTable, names: readonly string[]): Shape {
+  const named = names.map((name) => columnOf(table, name));
+  const sets = names.map((name) => `${quote(name)} = ?`).join(", ");
+  const sql = `UPDATE ${quote(table.name)} SET ${sets} WHERE ${quote(table.key)} = ?`;
+  const bind = (rowId: string, values: Values) => [...bindAll(table, named, values), rowId];
+  return { sql, fits: sameNames(names), bind };
+}
+
+const sameNames = (names: readonly string[]) => (others: readonly string[]) =>
+  others.length === names.length && others.every((name, at) => name === names[at]);
+
+const bindAll = (table: DeviceTable, columns: readonly DeviceColumn[], values: Values): SqlValue[] =>
+  columns.map((column) => bindValue(table, column, values[column.name]));
+
 function columnOf(table: DeviceTable, name: string): DeviceColumn {
-  const column = table.columns.find((c) => c.name === name);
+  const column = knownOf(table).columns.get(name);
   if (column) return column;
   throw new LakeSyncError("UnknownColumn", `Table ${table.name} has no column ${JSON.stringify(name)}.`, {
     table: table.name,

@@ -4,7 +4,7 @@ import type { SqlRow, SqlStore, SqlValue } from "../ports/index.ts";
 
 export class NodeSqlStore implements SqlStore {
   readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements = new Map<string, { readonly statement: StatementSync; readonly reads: boolean }>();
   #rowsWritten = 0;
   #depth = 0;
 
@@ -15,11 +15,17 @@ export class NodeSqlStore implements SqlStore {
   }
 
   exec<Row extends SqlRow = SqlRow>(sql: string, ...bindings: SqlValue[]): Row[] {
-    const statement = this.#statements.get(sql) ?? this.#db.prepare(sql);
-    this.#statements.set(sql, statement);
-    if (statement.columns().length > 0) return statement.all(...bindings) as Row[];
+    const { statement, reads } = this.#statements.get(sql) ?? this.#prepare(sql);
+    if (reads) return statement.all(...bindings) as Row[];
     this.#rowsWritten += Number(statement.run(...bindings).changes);
     return [];
+  }
+
+  #prepare(sql: string) {
+    const statement = this.#db.prepare(sql);
+    const prepared = { statement, reads: statement.columns().length > 0 };
+    this.#statements.set(sql, prepared);
+    return prepared;
   }
 
   transaction<T>(body: () => T): T {

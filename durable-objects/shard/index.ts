@@ -36,7 +36,6 @@ import {
   packBatch,
   ROW_ID_BYTES_MAX,
   type Seq,
-  type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import type { Env } from "../env.ts";
@@ -97,10 +96,11 @@ export class Shard extends DurableObject<Env> {
       await this.#current(address);
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
+      await this.#arm();
       const before = this.#engine.head;
       const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
       if (!result.ok) throw result.error;
-      if (this.#engine.head > before) await this.#moved(address);
+      if (this.#engine.head > before) this.#moved(address);
       return { ...result.value, head: this.#engine.head };
     });
   }
@@ -118,14 +118,21 @@ export class Shard extends DurableObject<Env> {
     this.#engine.rememberOwner(clientId, claims.sub);
   }
 
-  /** After a push that changed something: poke, and see to the flush. */
-  async #moved({ gatewayId, shard }: ShardAddress): Promise<void> {
+  /** After a push that changed something: poke, and ask for a flush if the log is large. */
+  #moved({ gatewayId, shard }: ShardAddress): void {
     this.ctx.waitUntil(this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head));
-    const { deltas, bytes, oldestMs } = this.#engine.unflushed;
+    const { deltas, bytes } = this.#engine.unflushed;
     const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
     if (grown && Date.now() - this.#hintedMs >= HINT_MS) this.ctx.waitUntil(this.#hint(gatewayId, shard));
-    if (this.#alarmAt === undefined) this.#alarmAt = await this.ctx.storage.getAlarm();
-    if (this.#alarmAt === null) await this.#setAlarm((oldestMs ?? Date.now()) + this.#ageMs);
+  }
+
+  /** Before the log grows: an object that dies between the two has an alarm and nothing to flush, not the reverse (F4). */
+  async #arm(): Promise<void> {
+    if (this.#alarmAt === undefined) {
+      const at = await this.ctx.storage.getAlarm();
+      if (this.#alarmAt === undefined) this.#alarmAt = at; // unless it rang meanwhile
+    }
+    if (this.#alarmAt === null) await this.#setAlarm((this.#engine.unflushed.oldestMs ?? Date.now()) + this.#ageMs);
   }
 
   get #ageMs(): number {
@@ -224,12 +231,25 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.renew(token, Date.now()));
   }
 
-  async flushRows(token: string, table: TableSchema, after: Seq) {
+  async flushRows(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushRows(token, table, after));
   }
 
-  async flushHistory(token: string, table: TableSchema, after: Seq) {
+  async flushHistory(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushHistory(token, table, after));
+  }
+
+  /**
+   * Edits of a table that are not flushed yet, after a seq and up to another, the head by default; a page of them.
+   * @returns `to` as it was or became, and whether there is more after the last edit of the page
+   */
+  async unflushed(address: ShardAddress, table: string, after: Seq, upTo?: Seq) {
+    return plainly(async () => {
+      await this.#current(address);
+      const to = (upTo ?? this.#engine.head) as Seq;
+      const { page, next } = this.#engine.unflushedHistory(table, after, to);
+      return { to, page, more: next !== undefined };
+    });
   }
 
   async settle(token: string, results: readonly TableResult[]) {

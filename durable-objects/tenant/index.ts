@@ -83,13 +83,16 @@ export class Tenant extends DurableObject<Env> {
   /** Takes note of flushed tables. @returns those that are due for maintenance now */
   async flushed(gatewayId: string, tables: readonly string[]): Promise<Plain<string[]>> {
     return plainly(async () => {
-      // Before the ledger knows a table, so that what breaks off here is done at its next flush.
-      if (!tables.every((table) => this.#maintenance.knows(table))) {
-        const registered = await call("registry", this.env.TENANT.getByName(REGISTRY).register(gatewayId));
-        if (!registered.ok) throw registered.error;
-      }
+      await this.#registered(gatewayId, tables);
       return this.#maintenance.flushed(tables, Date.now());
     });
+  }
+
+  /** Before the ledger knows a table, so that what breaks off here is done at its next flush. */
+  async #registered(gatewayId: string, tables: readonly string[]): Promise<void> {
+    if (tables.every((table) => this.#maintenance.knows(table))) return;
+    const registered = await call("registry", this.env.TENANT.getByName(REGISTRY).register(gatewayId));
+    if (!registered.ok) throw registered.error;
   }
 
   /** Tables that time has made due for maintenance. */
@@ -97,8 +100,11 @@ export class Tenant extends DurableObject<Env> {
     return plainly(() => this.#maintenance.due(Date.now()));
   }
 
-  async leaseMaintenance(_gatewayId: string, table: string, token: string): Promise<Plain<Duties | undefined>> {
-    return plainly(() => this.#maintenance.lease(table, token, Date.now()));
+  async leaseMaintenance(gatewayId: string, table: string, token: string): Promise<Plain<Duties | undefined>> {
+    return plainly(async () => {
+      await this.#registered(gatewayId, [table]);
+      return this.#maintenance.lease(table, token, Date.now());
+    });
   }
 
   async settleMaintenance(

@@ -90,5 +90,7 @@ const corrupt = (why: string) => new LakeSyncError("Corrupt", `An Avro file cann
 
 async function pipe(bytes: Uint8Array, through: CompressionStream | DecompressionStream): Promise<Uint8Array> {
   const source = new Response(bytes as BodyInit).body as ReadableStream<Uint8Array>;
-  return new Uint8Array(await new Response(source.pipeThrough(through)).arrayBuffer());
+  // Workers and browsers type the two ends differently.
+  const both = through as unknown as ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array>;
+  return new Uint8Array(await new Response(source.pipeThrough(both)).arrayBuffer());
 }

@@ -21,7 +21,7 @@ export {
 } from "./equality-deletes.ts";
 export * from "./files.ts";
 export { flushToIceberg } from "./flush.ts";
-export { fieldsOf, identOf, isLakeType, KINDS, type LakeField, type TableKind } from "./layout.ts";
+export { definitionOf, fieldsOf, identOf, isLakeType, KINDS, type LakeField, type TableKind } from "./layout.ts";
 export { liveDataFiles, liveEntries } from "./live-files.ts";
 export { attemptName, digestOf, keyOf } from "./locations.ts";
 export {

@@ -1,4 +1,5 @@
 /** Parquet: `writeParquet` and `openParquet`. */
+export { arrowOf } from "./arrow.ts";
 export { initParquet, parquetMemoryBytes } from "./init.ts";
 export { joinMetrics } from "./metrics.ts";
 export { openParquet, ParquetReader, type ReadColumn, type RowGroupRange, textOf } from "./read.ts";

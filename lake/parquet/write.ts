@@ -2,45 +2,19 @@
  * Parquet files, written whole: scalars -> Arrow vectors -> IPC stream -> parquet-wasm, ZSTD. Field ids travel in the
  * Arrow field metadata `PARQUET:field_id`.
  */
-import {
-  type Batch,
-  batchType,
-  binary,
-  bool,
-  Column,
-  type DataType,
-  float64,
-  int64,
-  Table,
-  TimeUnit,
-  tableToIPC,
-  timestamp,
-  utf8,
-} from "@uwdata/flechette";
 import { parquetMetadata } from "hyparquet";
 import {
   Compression,
   EnabledStatistics,
   writeParquet as encode,
-  Table as WasmTable,
+  Table,
   WriterPropertiesBuilder,
 } from "parquet-wasm/esm";
 import { invariant } from "../../schemas/index.ts";
+import { arrowStreamOf } from "./arrow.ts";
 import { assertParquetReady } from "./init.ts";
-import type { ColumnMetrics, LakeType, ParquetColumn, ParquetMetrics } from "./types.ts";
+import type { ColumnMetrics, ParquetColumn, ParquetMetrics } from "./types.ts";
 import { buildVector, type RowOrder, type Vector } from "./vectors.ts";
-
-const ARROW_TYPES: Readonly<Record<LakeType, () => DataType>> = {
-  string: utf8,
-  long: int64,
-  double: float64,
-  boolean: bool,
-  timestamptz: () => timestamp(TimeUnit.MICROSECOND, "UTC"),
-  binary,
-};
-
-const ARROW_V5 = 4;
-const LITTLE_ENDIAN = 0;
 
 export interface ParquetTable {
   readonly columns: readonly ParquetColumn[];
@@ -79,29 +53,8 @@ function encodeVectors(columns: readonly ParquetColumn[], vectors: readonly Vect
   columns.forEach((column, at) => {
     properties = properties.setColumnDictionaryEnabled(column.name, (vectors[at] as Vector).repeats);
   });
-  const table = WasmTable.fromIPCStream(ipcOf(columns, vectors));
+  const table = Table.fromIPCStream(arrowStreamOf(columns, vectors));
   return encode(table, properties.build()); // both arguments are moved into wasm and freed there
-}
-
-function ipcOf(columns: readonly ParquetColumn[], vectors: readonly Vector[]): Uint8Array {
-  const types = columns.map((column) => ARROW_TYPES[column.type]());
-  const fields = columns.map((column, at) => ({
-    name: column.name,
-    type: types[at] as DataType,
-    nullable: !column.required,
-    metadata: new Map([["PARQUET:field_id", String(column.fieldId)]]),
-  }));
-  const children = vectors.map((vector, at) => {
-    const type = types[at] as DataType;
-    const batch = { ...vector, nullCount: vector.nulls, type } as unknown as ConstructorParameters<typeof Batch>[0];
-    return new Column([new (batchType(type, {}))(batch) as Batch<unknown>], type);
-  });
-  const schema = { version: ARROW_V5, endianness: LITTLE_ENDIAN, fields, metadata: null };
-  const ipc = tableToIPC(new Table(schema as unknown as ConstructorParameters<typeof Table>[0], children), {
-    format: "stream",
-  });
-  invariant(ipc, "an IPC stream without a sink is bytes");
-  return ipc;
 }
 
 function metricsOf(table: ParquetTable, vectors: readonly Vector[], bytes: Uint8Array): ParquetMetrics {

@@ -1,4 +1,5 @@
 /** R2 through a Worker's binding. */
+import type { R2Bucket, R2Object, R2PutOptions } from "@cloudflare/workers-types";
 import type { ByteRange, LakeAdapter, LakeObject, PutOptions } from "../../core/index.ts";
 import { err, isLakeSyncError, ok } from "../../schemas/index.ts";
 import { conflict, notFound, type StoreResult, unavailable } from "./errors.ts";

@@ -31,6 +31,18 @@ export const CLIENT_BUGS: readonly Bug[] = [
     ],
   },
   {
+    name: "outbox-acknowledged-twice",
+    what: "an acknowledgement takes as many entries again as it has taken",
+    edits: [
+      {
+        file: "client/sync/outbox.ts",
+        find: '  await tx.run("DELETE FROM lakesync_outbox WHERE hlc IN (SELECT value FROM json_each(?))", [list]);',
+        replace: `  await tx.run("DELETE FROM lakesync_outbox WHERE hlc IN (SELECT value FROM json_each(?))", [list]);
+  await tx.run("DELETE FROM lakesync_outbox WHERE hlc IN (SELECT hlc FROM lakesync_outbox ORDER BY hlc LIMIT ?)", [hlcs.length]);`,
+      },
+    ],
+  },
+  {
     name: "entry-dropped-after-failures",
     what: "an edit that could not be pushed five times is given up",
     edits: [

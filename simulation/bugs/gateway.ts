@@ -4,6 +4,7 @@ import type { Bug } from "./list.ts";
 const PULL = "core/shard/pull.ts";
 const MERGE = "core/merge.ts";
 const ENGINE = "core/shard/engine.ts";
+const SHARD = "durable-objects/shard/index.ts";
 
 export const GATEWAY_BUGS: readonly Bug[] = [
   {
@@ -190,7 +191,7 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     what: "a flush is asked for once, and the message may be lost",
     edits: [
       {
-        file: "durable-objects/shard/index.ts",
+        file: SHARD,
         find: "    await this.#setAlarm(Date.now() + this.#ageMs);\n    await this.#hint(config.gatewayId, config.shard);",
         replace: "    await this.#hint(config.gatewayId, config.shard);",
       },
@@ -204,6 +205,40 @@ export const GATEWAY_BUGS: readonly Bug[] = [
         file: "durable-objects/tenant/index.ts",
         find: "      await this.#tellShards(gatewayId as GatewayId);\n      return result.value;",
         replace: "      return result.value;",
+      },
+    ],
+  },
+  {
+    name: "alarm-after-log",
+    what: "a shard sets its alarm after the log has grown, and may die between the two",
+    edits: [
+      { file: SHARD, find: "      await this.#arm();\n", replace: "" },
+      {
+        file: SHARD,
+        find: "if (this.#engine.head > before) this.#moved(address);",
+        replace: "if (this.#engine.head > before) { this.#moved(address); await this.#arm(); }",
+      },
+    ],
+  },
+  {
+    name: "upkeep-unregistered",
+    what: "a gateway whose first upkeep was asked for by an operator is unknown to Cron",
+    edits: [
+      {
+        file: "durable-objects/tenant/index.ts",
+        find: "      await this.#registered(gatewayId, [table]);\n",
+        replace: "",
+      },
+    ],
+  },
+  {
+    name: "upkeep-lease-for-ever",
+    what: "the lease of a run that died is never over",
+    edits: [
+      {
+        file: "core/maintenance.ts",
+        find: "if (row && row.until_ms > nowMs) return undefined;",
+        replace: "if (row && row.until_ms > 0) return undefined;",
       },
     ],
   },

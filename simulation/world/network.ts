@@ -5,6 +5,7 @@
 import { never, type Process } from "../kernel/process.ts";
 import type { Random } from "../kernel/random.ts";
 import type { Scheduler } from "../kernel/scheduler.ts";
+import type { Tally } from "../kernel/tally.ts";
 
 /** Chances, each between 0 and 1. All zero once the faults stop. */
 export interface Weather {
@@ -24,6 +25,8 @@ export interface Weather {
   storeFails: number;
   storeSilent: number;
   storeTwice: number;
+  /** A poke of the hub is lost, and nobody is told. */
+  pokeLost: number;
   /** A message of the queue is lost, or comes twice; its consumer dies at some crossing. */
   queueLost: number;
   queueTwice: number;
@@ -48,6 +51,7 @@ export const FAIR: Readonly<Weather> = {
   storeFails: 0,
   storeSilent: 0,
   storeTwice: 0,
+  pokeLost: 0,
   queueLost: 0,
   queueTwice: 0,
   consumerDies: 0,
@@ -58,16 +62,20 @@ export const FAIR: Readonly<Weather> = {
 export class Network {
   readonly scheduler: Scheduler;
   readonly random: Random;
+  readonly tally: Tally;
   weather: Weather;
 
-  constructor(scheduler: Scheduler, random: Random, weather: Weather) {
+  constructor(scheduler: Scheduler, random: Random, tally: Tally, weather: Weather) {
     this.scheduler = scheduler;
     this.random = random;
+    this.tally = tally;
     this.weather = weather;
   }
 
   strikes(kind: WeatherKind): boolean {
-    return this.weather[kind] > 0 && this.random.chance(this.weather[kind]);
+    const struck = this.weather[kind] > 0 && this.random.chance(this.weather[kind]);
+    if (struck) this.tally.add(kind);
+    return struck;
   }
 
   /** How long a message takes that usually takes up to `ms`. */

@@ -115,6 +115,7 @@ export class DurableHost {
   }
 
   #call(caller: Process, method: string, args: unknown[]): Promise<unknown> {
+    if (method === "poke" && this.#deps.network.strikes("pokeLost")) return Promise.resolve();
     const copied = method === "fetch" ? args : structuredClone(args);
     return this.#deps.network.call(caller, RPC_MS, async () => {
       const answer = await this.#inside((object) => (object[method] as Method).apply(object, copied));

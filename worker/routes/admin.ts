@@ -17,6 +17,7 @@ import { flushShard } from "../flush.ts";
 import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
+import { unflushed } from "./unflushed.ts";
 
 export const adminRoutes = new Hono<AppEnv>();
 adminRoutes.use(adminOnly);
@@ -49,6 +50,13 @@ adminRoutes.get("/tables/:table", async (c) => {
   if (!table) throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema here.`);
   return c.json(table);
 });
+
+adminRoutes.get("/tables", async (c) => {
+  const { tables } = unwrap(await c.get("router").freshState(c.get("grant").gatewayId));
+  return c.json({ tables });
+});
+
+adminRoutes.post("/tables/:table/unflushed", unflushed);
 
 adminRoutes.put("/sync-rules", async (c) => {
   const rules = await readJson(c, syncRulesSchema);

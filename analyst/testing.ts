@@ -1,0 +1,2 @@
+/** The contract of SQL engines, for tests. */
+export { engineContract } from "./testing/engine-contract.ts";
