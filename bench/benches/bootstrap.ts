@@ -81,7 +81,7 @@ async function inChromium(world: World, out: Sheet, rows: number): Promise<void>
     logLevel: "error",
     cacheDir: ".cache/vite-bench",
     optimizeDeps: { exclude: ["wa-sqlite"] },
-    server: { proxy: { "/v1": world.gateway.origin } },
+    server: { proxy: { "/v1": world.gateway.origin }, hmr: false, watch: null },
   });
   await server.listen(0);
   const profile = mkdtempSync(join(tmpdir(), "lakesync-profile-"));
