@@ -101,8 +101,8 @@ const LONG_ROWS = 8;
  */
 export function rowsPage(sql: SqlStore, lease: Lease, t: number, after: Seq, maxChars: number): FlushPage<RowsText> {
   const texts: string[] = [];
-  /** Where a row stood that has changed since, by row id. */
-  const changed = new Map<string, number>();
+  /** Where a row that has changed since was edited, by row id: any of these may be its last change in the lease. */
+  const changed = new Map<string, number[]>();
   let chars = 0;
   const page = () => joinTexts([...texts, joinRows(formerVersions(sql, lease, t, changed))]);
   for (const { first, changes } of leasedRows(sql, lease, t, after)) {
@@ -116,7 +116,11 @@ export function rowsPage(sql: SqlStore, lease: Lease, t: number, after: Seq, max
         standing = standingRows(sql, t, ids.slice(k, next), first + k, lease.to);
       }
       const idAt = (place: number) => ids[k + place] as string;
-      for (const place of standing.changed) changed.set(idAt(place), first + k + place);
+      for (const place of standing.changed) {
+        const seqs = changed.get(idAt(place));
+        if (seqs) seqs.push(first + k + place);
+        else changed.set(idAt(place), [first + k + place]);
+      }
       for (const text of [standing.text, joinRows(readRows(sql, t, standing.long.map(idAt)))]) {
         if (text) texts.push(text);
         chars += text.length;
@@ -129,11 +133,16 @@ export function rowsPage(sql: SqlStore, lease: Lease, t: number, after: Seq, max
 }
 
 /** Rows that have changed since, as they stood at the lease's end, where that was the change that is asked for. */
-function formerVersions(sql: SqlStore, lease: Lease, t: number, changed: ReadonlyMap<string, number>): PackedRow[] {
+function formerVersions(
+  sql: SqlStore,
+  lease: Lease,
+  t: number,
+  changed: ReadonlyMap<string, readonly number[]>,
+): PackedRow[] {
   if (changed.size === 0) return [];
   const former = formerRows(sql, lease, t, changed);
   return [...former]
-    .filter(([id, row]) => row.seq === changed.get(id))
+    .filter(([id, row]) => changed.get(id)?.includes(row.seq))
     .map(([id, row]) => ({ id, seq: row.seq, state: packRow(row) }));
 }
 
@@ -154,7 +163,7 @@ function formerRows(
   sql: SqlStore,
   lease: Lease,
   t: number,
-  wanted?: ReadonlyMap<string, number>,
+  wanted?: ReadonlyMap<string, unknown>,
 ): Map<string, StoredRow> {
   const former = new Map<string, StoredRow>();
   let after: number = lease.to;
