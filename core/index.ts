@@ -1,6 +1,7 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
+export { contentDigest, type RowDigest, rowDigest, TableDigest } from "./digest.ts";
 export {
   CONSUMER_FAULTS,
   type ConsumerFault,
@@ -27,6 +28,7 @@ export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
+export { type HistoryText, historyOf } from "./shard/flush-pages.ts";
 export type { PushInput } from "./shard/input.ts";
 export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";

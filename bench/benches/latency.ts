@@ -1,15 +1,17 @@
 /**
- * latency: from the moment device A sends an edit until device B has the changed row, over two WebSockets: push to the hub,
- * to the shard, on disk, poke, pull, page. Beside it the hub's echo on B's socket. One edit at a time, and 100 a second.
+ * latency: two devices of the SDK over WebSockets, in this process: from the moment an app on A asks for a write until the live
+ * query of an app on B has its row: A's commit with outbox, push to the hub, to the shard, on disk, poke, pull, B's commit,
+ * B's query. Beside it the hub's echo on a socket of its own, and the same way without the SDK (`raw`): two bare sockets. One
+ * edit at a time, and 100 a second.
  */
-
+import { type Client, createClient, defineTable, integer, number, text, timestamp } from "../../client/index.ts";
 import { encodeBatch, type proto } from "../../schemas/index.ts";
-import { type Bench, sheet } from "../bench.ts";
+import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld } from "../harness.ts";
-import { Clock, newRow, toBatch } from "../rows.ts";
+import { Clock, newRow, toBatch, USER } from "../rows.ts";
 import { Socket } from "../socket.ts";
-import { measure, percentile, progress, timed } from "../stats.ts";
+import { measure, percentile, progress, ratioOf, timed } from "../stats.ts";
 
 const ROUNDS = 5;
 const SAMPLES = 100;
@@ -52,74 +54,145 @@ class Reader {
 
 const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
+/** Sends one edit, and resolves when the other device has it. */
+type Deliver = () => Promise<number>;
+
+interface Road {
+  readonly deliver: Deliver;
+  close(): Promise<void>;
+}
+
+/** Two bare sockets. */
+async function rawRoad(gateway: Gateway): Promise<Road & { readonly ping: () => Promise<void> }> {
+  const clock = new Clock();
+  const [a, b] = [await Socket.open(gateway), await Socket.open(gateway)];
+  const waiting = new Map<string, () => void>();
+  new Reader(b, (id) => waiting.get(id)?.());
+  let n = 0;
+  const deliver = async (): Promise<number> => {
+    const edit = newRow(n++, clock, "counted");
+    const batches = [encodeBatch(toBatch([edit]))];
+    return timed(async () => {
+      const there = new Promise<void>((done) => waiting.set(edit.id, done));
+      const value = { clientId: "writer", batches } as unknown as proto.PushRequest;
+      a.send({ id: 1, body: { case: "push", value } });
+      await there;
+      waiting.delete(edit.id);
+    });
+  };
+  const close = async () => {
+    a.close();
+    b.close();
+  };
+  return { deliver, close, ping: () => b.ping() };
+}
+
+const schema = defineTable({
+  orders: { owner: text(), name: text(), amount: number(), count: integer(), at: timestamp() },
+});
+
+/** Two apps. */
+async function sdkRoad(gateway: Gateway): Promise<Road> {
+  const { origin: url } = gateway.url("");
+  const open = (): Promise<Client<typeof schema>> =>
+    createClient({ name: "latency", backend: "memory", schema, url, gatewayId: gateway.id, token: gateway.token });
+  const [a, b] = [await open(), await open()];
+  const waiting = new Map<string, () => void>();
+  // What an app shows: the newest rows, not all there are.
+  b.db.live<{ id: string }>("SELECT id FROM orders WHERE owner = ? ORDER BY at DESC LIMIT 50", [USER], (rows) => {
+    for (const { id } of rows) waiting.get(id)?.();
+  });
+  await b.db.exec("CREATE INDEX newest ON orders (owner, at)");
+  const live = async (): Promise<boolean> => {
+    const seen = [await a.sync.status(), await b.sync.status()];
+    return seen.every((status) => status.live && status.state === "idle");
+  };
+  while (!(await live())) await sleep(20);
+  let n = 0;
+  const started = Date.now();
+  const deliver = async (): Promise<number> => {
+    const id = `sdk-${n++}`;
+    return timed(async () => {
+      const there = new Promise<void>((done) => waiting.set(id, done));
+      await a.orders.insert({
+        id,
+        owner: USER,
+        name: `order ${n}`,
+        amount: n / 4,
+        count: n,
+        at: new Date(started + n),
+      });
+      await there;
+      waiting.delete(id);
+    });
+  };
+  const close = async () => {
+    await a.close();
+    await b.close();
+  };
+  return { deliver, close };
+}
+
+const SHARES = [
+  ["p50", 0.5],
+  ["p99", 0.99],
+] as const;
+
+/** One at a time, each beside an echo. */
+async function slowly(out: Sheet, name: string, { deliver }: Road, ping: () => Promise<void>): Promise<void> {
+  const samples: { ours: number[]; echo: number[] }[] = [];
+  for (let at = 0; at < 50; at++) await deliver();
+  for (let round = 0; round < ROUNDS; round++) {
+    progress(`latency ${name}: one at a time, round ${round + 1} of ${ROUNDS}`);
+    const sample = { ours: [] as number[], echo: [] as number[] };
+    for (let at = 0; at < SAMPLES; at++) {
+      sample.echo.push(await timed(ping));
+      sample.ours.push(await deliver());
+      await sleep(5);
+    }
+    samples.push(sample);
+  }
+  for (const [percent, share] of SHARES) {
+    const ours = samples.map((sample) => percentile(sample.ours, share));
+    const echo = samples.map((sample) => percentile(sample.echo, share));
+    out.ratio(percent + name, ratioOf(echo, ours));
+    out.figure(`${percent}${name}Ms`, measure(ours), "ms");
+    out.figure(`${percent}${name}EchoMs`, measure(echo), "ms");
+  }
+}
+
+async function quickly(out: Sheet, name: string, { deliver }: Road): Promise<void> {
+  const rounds: number[][] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    progress(`latency ${name}: 100 a second, round ${round + 1} of ${ROUNDS}`);
+    const pending: Promise<number>[] = [];
+    for (let at = 0; at < FAST_SAMPLES; at++) {
+      pending.push(deliver());
+      await sleep(FAST_GAP_MS);
+    }
+    rounds.push(await Promise.all(pending));
+  }
+  for (const [percent, share] of SHARES)
+    out.figure(`${percent}${name}MsAt100PerSecond`, measure(rounds.map((times) => percentile(times, share))), "ms");
+}
+
 export const latency: Bench = {
   name: "latency",
   async run() {
     const out = sheet();
     const world = await startWorld();
     try {
-      const gateway = await Gateway.open(world, "latency");
-      const clock = new Clock();
-      const [a, b] = [await Socket.open(gateway), await Socket.open(gateway)];
-      const waiting = new Map<string, () => void>();
-      new Reader(b, (id) => waiting.get(id)?.());
-      let n = 0;
-      const deliver = async (): Promise<number> => {
-        const edit = newRow(n++, clock, "counted");
-        const batches = [encodeBatch(toBatch([edit]))];
-        return timed(async () => {
-          const there = new Promise<void>((done) => waiting.set(edit.id, done));
-          a.send({
-            id: 1,
-            body: { case: "push", value: { clientId: "writer", batches } as unknown as proto.PushRequest },
-          });
-          await there;
-          waiting.delete(edit.id);
-        });
-      };
-      for (let at = 0; at < 50; at++) await deliver();
-      const p: Record<"p50" | "p99", { ours: number[]; echo: number[] }> = {
-        p50: { ours: [], echo: [] },
-        p99: { ours: [], echo: [] },
-      };
-      for (let round = 0; round < ROUNDS; round++) {
-        progress(`latency: one at a time, round ${round + 1} of ${ROUNDS}`);
-        const [ours, echo]: number[][] = [[], []];
-        for (let at = 0; at < SAMPLES; at++) {
-          echo?.push(await timed(() => b.ping()));
-          ours?.push(await deliver());
-          await sleep(5);
-        }
-        for (const [name, share] of [
-          ["p50", 0.5],
-          ["p99", 0.99],
-        ] as const) {
-          p[name].ours.push(percentile(ours ?? [], share));
-          p[name].echo.push(percentile(echo ?? [], share));
-        }
+      const raw = await rawRoad(await Gateway.open(world, "latency-raw"));
+      const sdk = await sdkRoad(await Gateway.open(world, "latency-sdk"));
+      for (const [name, road] of [
+        ["", sdk],
+        ["Raw", raw],
+      ] as const) {
+        await slowly(out, name, road, raw.ping);
+        await quickly(out, name, road);
       }
-      for (const name of ["p50", "p99"] as const) {
-        const { ours, echo } = p[name];
-        out.ratio(name, measure(echo.map((e, at) => e / (ours[at] as number))));
-        out.figure(`${name}Ms`, measure(ours), "ms");
-        out.figure(`${name}EchoMs`, measure(echo), "ms");
-      }
-      const fast: Record<"p50" | "p99", number[]> = { p50: [], p99: [] };
-      for (let round = 0; round < ROUNDS; round++) {
-        progress(`latency: 100 a second, round ${round + 1} of ${ROUNDS}`);
-        const pending: Promise<number>[] = [];
-        for (let at = 0; at < FAST_SAMPLES; at++) {
-          pending.push(deliver());
-          await sleep(FAST_GAP_MS);
-        }
-        const times = await Promise.all(pending);
-        fast.p50.push(percentile(times, 0.5));
-        fast.p99.push(percentile(times, 0.99));
-      }
-      out.figure("p50MsAt100PerSecond", measure(fast.p50), "ms");
-      out.figure("p99MsAt100PerSecond", measure(fast.p99), "ms");
-      a.close();
-      b.close();
+      await sdk.close();
+      await raw.close();
     } finally {
       await world.stop();
     }

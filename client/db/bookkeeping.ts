@@ -5,6 +5,7 @@
  *   lakesync_tables    the synced tables and their columns, by number
  *   lakesync_outbox    every local edit that the gateway has not acknowledged, in the order of its stamps
  *   lakesync_rejected  edits that the gateway refused, until the app dismisses them (C6)
+ *   lakesync_pending   table and id of each row with edits in the outbox: a view, for apps
  *   lakesync_seen      rows that a resync under way has brought so far (sync/sweep.ts)
  *   lakesync_rows_T    for each row of T what the gateway is known to hold:
  *                        ins, del   stamps of its newest insert and delete
@@ -27,6 +28,8 @@ export const BOOKKEEPING_SQL = `
   CREATE TABLE IF NOT EXISTS lakesync_rejected (
     id INTEGER PRIMARY KEY, hlc TEXT NOT NULL, tbl TEXT NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL,
     cells TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_ms INTEGER NOT NULL);
+  CREATE VIEW IF NOT EXISTS lakesync_pending (tbl, row_id) AS
+    SELECT DISTINCT t.name, o.row_id FROM lakesync_outbox o JOIN lakesync_tables t ON t.id = o.tbl;
 `;
 
 /** Text of an outbox stamp. */
@@ -40,6 +43,12 @@ export type MetaKey =
   /** Gateway's clock minus ours, ms. */
   | "offset"
   | "cursor"
+  /** JSON list of the tables that the cursor stands for; empty for all. */
+  | "tables"
   /** "1" while a resync is under way. */
   | "sweep"
+  /** What a device without data installs before it pulls, as JSON; "off" where it has to pull (sync/bootstrap.ts). */
+  | "checkpoint"
+  /** How many chunks of it are installed. */
+  | "installed"
   | "identity";

@@ -10,8 +10,10 @@ const INSERT = 18;
 const READ = 20;
 const UPDATE = 23;
 
-/** LakeSync's own tables: no query of an app depends on them. */
-const isOwn = (table: string): boolean => table.startsWith("lakesync_") || table.startsWith("sqlite_");
+/** Of LakeSync's own tables, the one that queries of an app may look at: what waits (through lakesync_pending). */
+export const OUTBOX = "lakesync_outbox";
+
+const isOwn = (table: string): boolean => /^(?:lakesync|sqlite)_/.test(table) && table !== OUTBOX;
 
 export class TableWatch {
   #reads: Set<string> | undefined;

@@ -328,3 +328,87 @@ test("[C9] a device that waits tries at once when the platform says that it is o
   expect((await sync.status()).state).toBe("stopped");
   await db.close();
 });
+
+test("[C9] a watchdog cuts off a round that stands still, says so, and sync goes on", async () => {
+  const { time, gateway, device } = world();
+  const real = gateway.as();
+  let hangs = true;
+  const through: LocalGateway = {
+    push: (call) => real.push(call),
+    pull: (call) => (hangs ? new Promise(() => undefined) : real.pull(call)),
+  };
+  const { sync } = await device(through, { requestMs: 1e9, stallMs: 30_000 }); // no other bound is in the way
+  const errors: LakeSyncError[] = [];
+  sync.on("error", (error) => errors.push(error));
+  sync.startAutoSync();
+  await time.pass(29_000);
+  expect([errors, (await sync.status()).state]).toEqual([[], "syncing"]);
+  await time.pass(15_000);
+  expect(errors.map((error) => [error.code, error.message])).toContainEqual([
+    "Timeout",
+    "Sync made no progress and is tried again.",
+  ]);
+  hangs = false;
+  await time.pass(60_000);
+  expect(await sync.status()).toMatchObject({ state: "idle", error: undefined });
+  sync.stopAutoSync();
+});
+
+test("an app hears of changes, of rounds that ended, of refusals and failures, and of each state", async () => {
+  const { time, gateway, device } = world();
+  gateway.setRules(ONLY_MILK);
+  const real = gateway.as();
+  let weather: "fair" | "foul" = "fair";
+  const through: LocalGateway = {
+    push: (call) => {
+      if (weather === "foul") throw new LakeSyncError("Network", "no network");
+      return real.push(call);
+    },
+    pull: (call) => real.pull(call),
+  };
+  const [here, there] = [await device(through), await device()];
+  const heard: string[] = [];
+  here.sync.on("change", ({ tables, origin }) => heard.push(`change ${[...tables]} ${origin}`));
+  here.sync.on("synced", ({ pushed, pulled, rejected }) => heard.push(`synced ${pushed} ${pulled} ${rejected}`));
+  here.sync.on("rejected", ({ rowId }) => heard.push(`rejected ${rowId}`));
+  here.sync.on("error", ({ code }) => heard.push(`error ${code}`));
+  const states: string[] = [];
+  const end = here.sync.on("status", ({ state, pending }) => states.push(`${state} ${pending}`));
+  const since = () => heard.splice(0);
+
+  await here.tracker.insert("todos", "1", { title: "milk" });
+  expect(since()).toEqual(["change todos local"]);
+  await here.sync.syncOnce();
+  expect(since()).toEqual(["synced 1 1 0"]);
+  await there.tracker.insert("todos", "2", { title: "milk" });
+  await there.sync.syncOnce();
+  await here.sync.syncOnce();
+  expect(since()).toEqual(["change todos remote", "synced 0 1 0"]);
+  await here.tracker.insert("todos", "3", { title: "gin" });
+  await here.sync.syncOnce();
+  await settled();
+  expect(since()).toEqual(["change todos local", "change todos remote", "rejected 3", "synced 0 0 1"]);
+  weather = "foul";
+  await here.tracker.update("todos", "1", { done: true });
+  await expect(here.sync.syncOnce()).rejects.toMatchObject({ code: "Network" });
+  expect(since()).toEqual(["change todos local", "error Network"]);
+  states.length = 0;
+  here.sync.startAutoSync();
+  await time.pass(10);
+  weather = "fair";
+  await time.pass(3000);
+  here.sync.stopAutoSync();
+  await settled();
+  expect(states.filter((state, at) => state !== states[at - 1])).toEqual([
+    "syncing 1",
+    "waiting 1",
+    "syncing 1",
+    "idle 0",
+    "stopped 0",
+  ]);
+  end();
+  here.sync.startAutoSync();
+  await time.pass(10);
+  here.sync.stopAutoSync();
+  expect(states.at(-1)).toBe("stopped 0");
+});

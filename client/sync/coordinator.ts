@@ -9,6 +9,7 @@
  */
 import { type ErrorCode, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB } from "../db/local-db.ts";
+import { OUTBOX } from "../db/table-watch.ts";
 import type { Transport } from "../transport/port.ts";
 import { Emitter } from "./emitter.ts";
 import { backoffMs, MACHINE, type SyncEvent, type SyncState } from "./machine.ts";
@@ -54,10 +55,21 @@ export interface SyncEvents {
   synced: SyncReport;
   /** A part of a round is done. */
   progress: SyncReport;
+  /** A device without data is being filled. */
+  firstSync: FirstSync;
   /** The gateway refused an edit, and it was taken back (C6). */
   rejected: RejectedEdit;
   error: LakeSyncError;
   status: SyncStatus;
+}
+
+/** How far a first sync has come. */
+export interface FirstSync {
+  readonly rows: number;
+  /** That were downloaded. */
+  readonly bytes: number;
+  /** Rows in all, as far as the gateway knows. */
+  readonly total: number;
 }
 
 /** Between the tabs of a database: what the one that leads says of sync, or the question for it. */
@@ -107,9 +119,11 @@ export class SyncCoordinator {
     this.#transport = transport;
     this.#options = { ...DEFAULTS, ...options };
     this.tracker = new SyncTracker(db);
-    db.onCommit((commit) => {
-      this.#emitter.emit("change", commit);
-      if (commit.origin === "local") this.#on("change");
+    db.onCommit(({ tables, origin }) => {
+      const changed = new Set(tables);
+      changed.delete(OUTBOX);
+      if (changed.size > 0) this.#emitter.emit("change", { tables: changed, origin });
+      if (origin === "local") this.#on("change");
     });
     db.onNews((news) => this.#heard(news as TabNews | typeof ASK));
   }
@@ -239,6 +253,7 @@ export class SyncCoordinator {
         this.#emitter.emit("progress", step);
         if (step.rejected > 0) void this.#tellRejections();
       },
+      firstSync: (step: FirstSync) => this.#emitter.emit("firstSync", step),
     };
     const run = async (): Promise<SyncReport> => {
       try {

@@ -20,6 +20,7 @@ export interface ClientOptions<S extends Schema> extends Omit<LocalDBOptions, "s
   readonly token: TokenSource;
   /** Sync from the start. Default true; otherwise call `client.sync.startAutoSync()`. */
   readonly autoSync?: boolean;
+  /** `tables` are the schema's, unless it says others; an empty list asks for all. */
   readonly sync?: SyncOptions;
   /** Instead of a WebSocket with HTTP to fall back on. */
   readonly transport?: Transport;
@@ -43,7 +44,7 @@ export async function createClient<S extends Schema>(options: ClientOptions<S>):
   const { schema, url: baseUrl, gatewayId, token, autoSync = true, platform = defaultPlatform() } = options;
   const transport = options.transport ?? new WebSocketTransport({ baseUrl, gatewayId, token, platform });
   const db = await LocalDB.open({ ...options, platform });
-  const sync = new SyncCoordinator(db, transport, options.sync);
+  const sync = new SyncCoordinator(db, transport, { tables: Object.keys(schema), ...options.sync });
   const tables = Object.fromEntries(Object.keys(schema).map((name) => [name, new Table(name, db, sync.tracker)]));
   if (autoSync) sync.startAutoSync();
   const close = async () => {

@@ -9,9 +9,12 @@ import { randomName } from "../platform.ts";
 import type { SyncTracker } from "../sync/tracker.ts";
 import type { Columns, InsertOf, RowOf, UpdateOf } from "./columns.ts";
 
+/** A column, or a column and a direction. */
+type Order<C extends Columns> = keyof RowOf<C> | readonly [column: keyof RowOf<C>, direction: "asc" | "desc"];
+
 export interface FindOptions<C extends Columns> {
-  /** A column, or a column and a direction. */
-  readonly orderBy?: keyof RowOf<C> | readonly [column: keyof RowOf<C>, direction: "asc" | "desc"];
+  /** One order, or several: `"title"`, `["due", "desc"]`, `["done", ["due", "desc"], "title"]`. */
+  readonly orderBy?: Order<C> | readonly Order<C>[];
   readonly limit?: number;
   readonly offset?: number;
 }
@@ -90,10 +93,8 @@ export class Table<C extends Columns> {
     });
     let sql = `SELECT * FROM ${quote(this.name)}`;
     if (conditions.length > 0) sql += ` WHERE ${conditions.join(" AND ")}`;
-    if (orderBy !== undefined) {
-      const [column, direction] = typeof orderBy === "object" ? orderBy : [orderBy, "asc"];
-      sql += ` ORDER BY ${quote(String(column))} ${direction === "desc" ? "DESC" : "ASC"}`;
-    }
+    const orders = ordersOf(orderBy).map(([column, direction]) => `${quote(column)} ${direction}`);
+    if (orders.length > 0) sql += ` ORDER BY ${orders.join(", ")}`;
     if (limit !== undefined || offset !== undefined) {
       sql += " LIMIT ? OFFSET ?";
       params.push(limit ?? -1, offset ?? 0);
@@ -120,4 +121,12 @@ export class Table<C extends Columns> {
     }
     return native as RowOf<C>;
   };
+}
+
+function ordersOf(orderBy: unknown): [column: string, direction: "ASC" | "DESC"][] {
+  if (orderBy === undefined) return [];
+  if (!Array.isArray(orderBy)) return [[String(orderBy), "ASC"]];
+  const [column, direction] = orderBy;
+  const isOne = orderBy.length === 2 && (direction === "asc" || direction === "desc") && !Array.isArray(column);
+  return isOne ? [[String(column), direction === "desc" ? "DESC" : "ASC"]] : orderBy.flatMap(ordersOf);
 }

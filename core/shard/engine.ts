@@ -22,18 +22,21 @@ import {
   type Seq,
   type TableSchema,
 } from "../../schemas/index.ts";
-import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
+import { TableDigest } from "../digest.ts";
+import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
 import type { ShardConfig } from "./config.ts";
+import { addRows, columnNames, countRows, type Digests, readDigests, writeDigests } from "./digests.ts";
 import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
+import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
 import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
 import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
-import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
+import { createTables, type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
 
 export interface ShardLimits {
@@ -68,6 +71,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #aside: Aside = new Map();
+  #digests: Digests = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -95,6 +99,11 @@ export class ShardEngine {
       "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
     );
     this.#head = Math.max(top?.head ?? 0, this.#flushed, Number(readMeta(sql, "head") ?? 0));
+    this.#digests = readDigests(sql, (t) => this.#schema(t));
+  }
+
+  #schema(t: number): TableSchema | undefined {
+    return this.#configured().tables.find(({ table }) => table === this.#numbers.get(t));
   }
 
   #measureLog(): void {
@@ -190,10 +199,12 @@ export class ShardEngine {
       leaseFrom: lease?.from ?? boundary,
       aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
+      digest: (t: number) => this.#digests.get(t) ?? new TableDigest(),
     };
     const result = this.#atomically(() => push(context, input));
     if (result.ok && result.value.loggedDeltas > 0) {
       this.#head = result.value.head;
+      for (const [t, digest] of result.value.digests) this.#digests.set(t, digest);
       this.#logBytes += result.value.loggedBytes;
       this.#oldestMs ??= input.nowMs;
     }
@@ -211,7 +222,23 @@ export class ShardEngine {
       head: this.#head,
       tableNumber: (name: string) => this.#names.get(name) ?? 0,
       tableName: (t: number) => this.#numbers.get(t) ?? "",
+      digest: (name: string) => this.digest(name),
     };
+  }
+
+  /** Of a table's rows that are here (V1). */
+  digest(table: string): TableDigest {
+    return this.#digests.get(this.#names.get(table) ?? 0) ?? new TableDigest();
+  }
+
+  /** The same, by reading every row: what it has to be. */
+  countDigest(table: string): TableDigest {
+    const t = this.#names.get(table) ?? 0;
+    return countRows(this.#sql, t, this.#schema(t));
+  }
+
+  #ownDigests(): Record<string, string> {
+    return Object.fromEntries([...this.#digests].map(([t, digest]) => [this.#numbers.get(t) ?? "", String(digest)]));
   }
 
   /** What a token may see of some rows of a table, as they are now. */
@@ -253,7 +280,15 @@ export class ShardEngine {
     const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
     const lease: Lease = open
       ? { ...open, token, expiresMs, attempt: open.attempt + 1 }
-      : { token, from: this.#flushed as Seq, to: this.#head as Seq, expiresMs, attempt: 1, toMs: top?.at ?? nowMs };
+      : {
+          token,
+          from: this.#flushed as Seq,
+          to: this.#head as Seq,
+          expiresMs,
+          attempt: 1,
+          toMs: top?.at ?? nowMs,
+          digests: this.#ownDigests(),
+        };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
@@ -268,26 +303,18 @@ export class ShardEngine {
   }
 
   /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
-  flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
-    const lease = assertLease(this.#lease, token);
-    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars);
+  flushRows(token: string, table: string, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowsText> {
+    return rowsPage(this.#sql, assertLease(this.#lease, token), this.#tableNumber(table), after, maxChars);
   }
 
   /** Likewise, for the history. */
-  flushHistory(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
-    return historyPage(
-      this.#sql,
-      assertLease(this.#lease, token),
-      table,
-      this.#tableNumber(table.table),
-      after,
-      maxChars,
-    );
+  flushHistory(token: string, table: string, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
+    return historyPage(this.#sql, assertLease(this.#lease, token), this.#tableNumber(table), after, maxChars);
   }
 
   /** History that is not flushed yet, of no lease: a page of what came after `after`, up to `to`. */
-  unflushedHistory(table: TableSchema, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
-    return historyPage(this.#sql, { from: after, to }, table, this.#tableNumber(table.table), after, maxChars);
+  unflushedHistory(table: string, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
+    return historyPage(this.#sql, { from: after, to }, this.#tableNumber(table), after, maxChars);
   }
 
   /**
@@ -313,6 +340,7 @@ export class ShardEngine {
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
+      writeDigests(this.#sql, this.#digests, this.#head);
     });
     if (retry) {
       this.#lease = { ...lease, expiresMs: nowMs };
@@ -370,6 +398,7 @@ export class ShardEngine {
       return { id, seq, state: packRow({ ...row, flushedSeq: flushedVersion(row, Number.POSITIVE_INFINITY as Seq) }) };
     });
     this.#atomically(() => {
+      this.#countImport(table, moved, Math.max(head, this.#head));
       writeRows(this.#sql, this.#tableNumber(table), moved);
       if (clocks.length > 0) noteMovedClocks(this.#sql, this.#tableNumber(table), clocks);
       if (head > this.#head) writeMeta(this.#sql, "head", String(head));
@@ -380,6 +409,22 @@ export class ShardEngine {
     this.#head = head;
   }
 
+  /** A copy may come again: what is there is taken out first. */
+  #countImport(table: string, rows: readonly PackedRow[], head: number): void {
+    const t = this.#tableNumber(table);
+    const digest = (this.#digests.get(t) ?? new TableDigest()).copy();
+    const nameOf = columnNames(this.#schema(t));
+    const there = readRows(
+      this.#sql,
+      t,
+      rows.map(({ id }) => id),
+    );
+    addRows(digest, there, nameOf, "remove");
+    addRows(digest, rows, nameOf);
+    this.#digests.set(t, digest);
+    writeDigests(this.#sql, this.#digests, head);
+  }
+
   /** Forgets a table's rows after they have moved. */
   dropRows(table: string): void {
     const t = this.#names.get(table);
@@ -387,6 +432,8 @@ export class ShardEngine {
     this.#atomically(() => {
       this.#sql.exec("DELETE FROM rows WHERE t = ?", t);
       forgetMovedClocks(this.#sql, t);
+      this.#digests.delete(t);
+      writeDigests(this.#sql, this.#digests, this.#head);
     });
   }
 

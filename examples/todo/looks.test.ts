@@ -122,3 +122,13 @@ test("a todo is dragged by its handle", async () => {
   await page.getByRole("button", { name: /^Move Coffee beans, the dark ones, 1 of/ }).waitFor();
   await page.context().close();
 });
+
+test("an iPhone finds a picture for its home screen: it takes no SVG", async () => {
+  const page = await stage.open("/?user=bob");
+  const href = (await page.locator('link[rel="apple-touch-icon"]').getAttribute("href")) as string;
+  const response = await fetch(new URL(href, stage.url));
+  expect(response.headers.get("content-type")).toBe("image/png");
+  const header = Buffer.from(await response.arrayBuffer());
+  expect([header.readUInt32BE(16), header.readUInt32BE(20)]).toEqual([180, 180]);
+  await page.context().close();
+});

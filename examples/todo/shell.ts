@@ -15,7 +15,7 @@ export function appShell(): Plugin {
       publicDir = config.publicDir;
     },
     generateBundle(_, bundle) {
-      const copied = globSync("*.{svg,webmanifest}", { cwd: publicDir });
+      const copied = globSync("*.{svg,png,webmanifest}", { cwd: publicDir });
       const built = Object.keys(bundle).filter((file) => file !== "sw.js" && !file.endsWith(".map"));
       const files = [
         "/",
