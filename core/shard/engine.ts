@@ -17,6 +17,7 @@ import {
   LakeSyncError,
   LOG_BYTES_MAX,
   NO_RULES,
+  ok,
   RETRY_AFTER_SECONDS,
   type Result,
   type Seq,
@@ -202,13 +203,15 @@ export class ShardEngine {
       digest: (t: number) => this.#digests.get(t) ?? new TableDigest(),
     };
     const result = this.#atomically(() => push(context, input));
-    if (result.ok && result.value.loggedDeltas > 0) {
-      this.#head = result.value.head;
-      for (const [t, digest] of result.value.digests) this.#digests.set(t, digest);
-      this.#logBytes += result.value.loggedBytes;
+    if (!result.ok) return result;
+    const { head, loggedBytes, loggedDeltas, digests, ...outcome } = result.value;
+    if (loggedDeltas > 0) {
+      this.#head = head;
+      for (const [t, digest] of digests) this.#digests.set(t, digest);
+      this.#logBytes += loggedBytes;
       this.#oldestMs ??= input.nowMs;
     }
-    return result;
+    return ok(outcome);
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
