@@ -42,7 +42,7 @@ test.each([
     const token = await other.admin();
     await gateway.push("alice", "phone", [insert("milk", "alice")]);
     const env = configured({ ...auth(token), CATALOGUE_WAREHOUSE: other.id });
-      const message = { gatewayId: gateway.id, shard: "common" };
+    const message = { gatewayId: gateway.id, shard: "common" };
     expect(await flushShard(env, message)).toMatchObject({ state: "flushed", rows: 1 });
     expect(await tablesOf(other.id, token, gateway.id)).toEqual(["todos", "todos__changes"]);
     const oauth = sent.filter(({ url }) => url.endsWith("/v1/oauth/tokens"));
