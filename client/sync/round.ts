@@ -53,11 +53,14 @@ export class Round {
     this.#batchDeltas = options.batchDeltas;
   }
 
-  /** @throws LakeSyncError whatever ended the round early; nothing is lost by it */
-  async run(): Promise<void> {
+  /**
+   * @param pulls whether there may be news; a push by itself needs no pull, where the gateway pokes
+   * @throws LakeSyncError whatever ended the round early; nothing is lost by it
+   */
+  async run(pulls: boolean): Promise<void> {
     do {
       while (await this.#pushBatch());
-    } while (await this.#pullPage());
+    } while (pulls && (await this.#pullPage()));
   }
 
   /** @returns whether there may be more to push */
