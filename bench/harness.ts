@@ -84,6 +84,7 @@ export async function startWorld({ flush = false, heapMb }: WorldOptions = {}): 
           ...COMPATIBILITY,
           modulesRoot: bareFolder,
           modules: bundle(join(ROOT, "bench/yardstick/wrangler.toml"), bareFolder),
+          bindings: { JWT_SECRET: SECRET },
           durableObjects: { BARE: sqlite("Bare") },
           r2Buckets: { LAKE: "lakesync-lake" },
           unsafeDirectSockets: direct,

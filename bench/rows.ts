@@ -7,6 +7,8 @@ import {
   type DeltaBatch,
   DeltaBatchBuilder,
   type HlcText,
+  hlcToBigInt,
+  opOf,
   packHlc,
   type Scalar,
 } from "../schemas/index.ts";
@@ -93,6 +95,18 @@ export function toBatch(edits: readonly Edit[]): DeltaBatch {
   const builder = new DeltaBatchBuilder(TABLE);
   for (const { op, id, hlc, cells } of edits) builder.add(op, id, hlc, "" as ClientId, cells);
   return { ...builder.build(), clients: [] };
+}
+
+/** The same push as JSON, as docs/http.md has it. */
+export function toJsonPush(edits: readonly Edit[], clientId = "device-1"): string {
+  const deltas = edits.map(({ op, id, hlc, cells }) => ({
+    op: opOf(op),
+    table: TABLE,
+    rowId: id,
+    hlc: hlcToBigInt(hlc).toString(),
+    columns: Object.entries(cells).map(([column, value]) => ({ column, value })),
+  }));
+  return JSON.stringify({ clientId, deltas });
 }
 
 /** The same rows for the yardstick, as any app would send them: one object a row, with the cells that the edit names. */

@@ -16,9 +16,10 @@ import {
   type TableSchema,
   unwrap,
 } from "../schemas/index.ts";
-import type { Clock, DatabaseAdapter, FlushBatch, HistoryBatch, RowBatch } from "./ports/index.ts";
+import type { Clock, DatabaseAdapter, FlushBatch } from "./ports/index.ts";
 import type { TableResult } from "./shard/engine.ts";
 import type { FlushPage, Lease } from "./shard/flush.ts";
+import { type HistoryText, historyOf, type RowsText, rowsOf } from "./shard/flush-pages.ts";
 
 type Answer<T> = Promise<Result<T, LakeSyncError>>;
 
@@ -28,8 +29,8 @@ export interface FlushSource {
   readonly shard: string;
   lease(token: string): Answer<{ readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy">;
   renew(token: string): Answer<void>;
-  flushRows(token: string, table: TableSchema, after: Seq): Answer<FlushPage<RowBatch>>;
-  flushHistory(token: string, table: TableSchema, after: Seq): Answer<FlushPage<readonly HistoryBatch[]>>;
+  flushRows(token: string, table: string, after: Seq): Answer<FlushPage<RowsText>>;
+  flushHistory(token: string, table: string, after: Seq): Answer<FlushPage<readonly HistoryText[]>>;
   settle(token: string, results: readonly TableResult[]): Answer<"trimmed" | "again">;
 }
 
@@ -127,9 +128,12 @@ function flushBatch(deps: FlushDeps, table: TableSchema, lease: Lease): FlushBat
     fromSeq: lease.from,
     toSeq: lease.to,
     toMs: lease.toMs,
-    rows: () => pages((after) => source.flushRows(token, table, after)),
+    async *rows() {
+      for await (const page of pages((after) => source.flushRows(token, table.table, after))) yield rowsOf(table, page);
+    },
     async *history() {
-      for await (const page of pages((after) => source.flushHistory(token, table, after))) yield* page;
+      for await (const page of pages((after) => source.flushHistory(token, table.table, after)))
+        for (const text of page) yield historyOf(table, text);
     },
   };
 }

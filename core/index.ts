@@ -27,6 +27,7 @@ export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
+export { type HistoryText, historyOf } from "./shard/flush-pages.ts";
 export type { PushInput } from "./shard/input.ts";
 export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";

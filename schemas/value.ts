@@ -93,9 +93,10 @@ function wholeNumber(value: bigint, min: bigint, max: bigint): Scalar | undefine
 /** The number that a canonical integer or timestamp stands for. */
 export const scalarToBigInt = (scalar: string | number): bigint => BigInt(scalar);
 
+/** The safe integers lie within both bounds, or the bounds within them: comparing a number with a bigint is exact. */
 const isWhole = (v: unknown, min: bigint, max: bigint): v is string | number =>
   typeof v === "number"
-    ? Number.isSafeInteger(v) && !Object.is(v, -0) && v >= Number(min) && v <= Number(max)
+    ? Number.isSafeInteger(v) && !Object.is(v, -0) && v >= min && v <= max
     : typeof v === "string" && DECIMAL.test(v) && wholeNumber(BigInt(v), min, max) === v;
 
 /** Whether a value already is the canonical form for its type. Cheap: it runs for every cell that is pushed in bulk. */

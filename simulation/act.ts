@@ -88,6 +88,8 @@ function disturb({ gateway }: World, how: "crash" | "evict", what: string): void
 async function edit(world: World, device: Device, ops: readonly Op[]): Promise<void> {
   const done = await device.act((db, sync) => write(db, sync, ops));
   if (!done || done.length === 0) return;
+  const late = await stampedLate(world, device);
+  if (late) world.fail(`[H1] ${device.name} ${late}`);
   world.watch.committed(device, done);
   world.tally.add("committed", done.length);
   world.trace.note(
@@ -97,4 +99,12 @@ async function edit(world: World, device: Device, ops: readonly Op[]): Promise<v
       .join(", ")
       .slice(0, 200)}`,
   );
+}
+
+/** [H1] What a device writes is newer than all that it ever had accepted. */
+async function stampedLate({ oracle }: World, { disk, db }: Device): Promise<string | undefined> {
+  const [row] = (await disk.look("SELECT printf('%016x', max(hlc)) FROM lakesync_outbox HAVING max(hlc) > 0")).rows;
+  const accepted = oracle.newestOf(db?.clientId ?? "");
+  if (!row || String(row[0]) > accepted) return undefined;
+  return `stamps an edit ${row[0]}, and had ${accepted} accepted before`;
 }

@@ -1,7 +1,7 @@
 /**
  *   npm run sim -- --seeds 1000 --from 1    runs seeds; the last line is `N passed, N failed`; a failure is shrunk and printed
  *   npm run sim -- --seed 81 --trace        one seed, told as a story
- *   npm run sim -- --plan file.json         a plan that was kept, with --trace as well
+ *   npm run sim -- --plan file.json         a plan that was kept, with --trace as well; --worlds N lets it happen by so many chances
  *   npm run sim -- --bugs                   plants every bug and says which seed finds it; --bug NAME plants one
  *
  *   --twice   every seed runs twice and has to be the same
@@ -21,6 +21,7 @@ const OPTIONS = {
   from: { type: "string", default: "1" },
   seed: { type: "string" },
   plan: { type: "string" },
+  worlds: { type: "string", default: "1" },
   bug: { type: "string" },
   trace: { type: "boolean", default: false },
   first: { type: "boolean", default: false },
@@ -30,6 +31,8 @@ const OPTIONS = {
 } as const;
 
 const PROGRESS = 100;
+/** Seeds of one plan's worlds, so that no two plans share any. */
+const CHANCES_APART = 1_000_003;
 
 export async function main(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({ args: [...args], options: OPTIONS });
@@ -62,14 +65,18 @@ function* plans({
   seed,
   seeds,
   from,
+  worlds,
 }: {
   plan?: string;
   seed?: string;
   seeds: string;
   from: string;
+  worlds: string;
 }): Generator<Plan> {
-  if (plan !== undefined) yield JSON.parse(readFileSync(plan, "utf8")) as Plan;
-  else if (seed !== undefined) yield planOf(Number(seed));
+  if (plan !== undefined) {
+    const kept = JSON.parse(readFileSync(plan, "utf8")) as Plan;
+    for (let n = 0; n < Number(worlds); n++) yield { ...kept, seed: kept.seed + n * CHANCES_APART };
+  } else if (seed !== undefined) yield planOf(Number(seed));
   else for (let next = Number(from); next < Number(from) + Number(seeds); next++) yield planOf(next);
 }
 

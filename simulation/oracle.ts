@@ -20,6 +20,7 @@ export type Cells = Readonly<Record<string, Scalar>>;
 export class Oracle {
   readonly #rows = new Map<string, Accepted[]>();
   readonly #known = new Set<string>();
+  readonly #newest = new Map<string, string>();
   /** By version, as the tenant stored them. */
   readonly rules: SyncRules[] = [];
   /** Highest version whose change was answered: nobody may be served by an older one any more. */
@@ -42,6 +43,7 @@ export class Oracle {
     if (this.#known.has(key)) return false; // pushed again
     this.#known.add(key);
     this.moment++;
+    if (edit.hlc > this.newestOf(edit.client)) this.#newest.set(edit.client, edit.hlc);
     const edits = this.#rows.get(row) ?? [];
     this.#rows.set(row, edits);
     edits.push(edit);
@@ -70,6 +72,11 @@ export class Oracle {
   /** Whether a row took an edit with a clock from this on. */
   touchedSince(row: string, hlc: string): boolean {
     return (this.#rows.get(row) ?? []).some((edit) => edit.hlc >= hlc);
+  }
+
+  /** The newest clock of a client's edits; "" when it has none. */
+  newestOf(client: string): string {
+    return this.#newest.get(client) ?? "";
   }
 
   /** Every edit, once. */

@@ -192,6 +192,17 @@ class Drawing {
   }
 }
 
+/** Runs of upkeep at once, and queries all along. */
+function busyLake(random: Random, endMs: number): Action[] {
+  return Array.from({ length: random.int(6, 14) }, (): Action[] => {
+    const [at, table] = [random.int(0, endMs), random.pick(TABLES)];
+    const maintain = { at, kind: "maintain" as const, table };
+    return random.chance(0.5)
+      ? [{ at, kind: "query", table, ms: random.int(0, QUERY_MS) }]
+      : [maintain, maintain, { at, kind: "flush" }];
+  }).flat();
+}
+
 export function planOf(seed: number): Plan {
   const random = new Random(seed, "plan");
   const calm = random.chance(0.1);
@@ -216,6 +227,7 @@ export function planOf(seed: number): Plan {
   if (trusting) weather.pokeLost = Number((0.2 + pokes.next() * 0.6).toFixed(4));
   const endMs = random.int(20_000, 120_000);
   const drawing = new Drawing(random, devices);
+  const upkeep = new Random(seed, "upkeep");
   const times = Array.from({ length: random.int(10, 60) }, () => random.int(0, endMs)).sort((a, b) => a - b);
   return {
     seed,
@@ -227,7 +239,10 @@ export function planOf(seed: number): Plan {
     flushAgeMs: random.int(2_000, 30_000),
     weather,
     // What a token says holds until it expires: claims change only where tokens do.
-    actions: times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
+    actions: [
+      ...times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
+      ...(upkeep.chance(0.25) ? busyLake(upkeep, endMs) : []),
+    ],
     endMs,
   };
 }

@@ -1,4 +1,4 @@
-/** [C1] [C2] [C6] What an app committed was accepted, or refused and told. */
+/** [C1] [C2] [C6] What an app committed was accepted, or refused and told; never for the device's clock (H3). */
 import type { Scalar } from "../schemas/index.ts";
 import type { Written } from "./edits.ts";
 import type { Cells, Oracle } from "./oracle.ts";
@@ -9,14 +9,16 @@ interface Rejected {
   readonly rowId: string;
   readonly op: string;
   readonly cells: Cells;
+  readonly code: string;
 }
 
-export const REJECTED = "SELECT tbl, row_id, op, cells FROM lakesync_rejected";
+export const REJECTED = "SELECT tbl, row_id, op, cells, code FROM lakesync_rejected";
 
-export const rejectedEdit = ([table, rowId, op, cells]: readonly unknown[]): Rejected => ({
+export const rejectedEdit = ([table, rowId, op, cells, code]: readonly unknown[]): Rejected => ({
   table: String(table),
   rowId: String(rowId),
   op: String(op),
+  code: String(code),
   cells: (JSON.parse(String(cells)) ?? {}) as Cells,
 });
 
@@ -38,7 +40,8 @@ export function checkPromises(oracle: Oracle, apps: readonly App[]): string | un
     if (edit.letter === "D") deletes.add(`${edit.client} ${edit.row}`);
   }
   for (const { name, clientIds, written, rejected } of apps) {
-    for (const { table, rowId, op, cells } of rejected) {
+    for (const { table, rowId, op, cells, code } of rejected) {
+      if (code === "ClockDrift") return `[H3] ${name} took back ${table}/${rowId} because its clock was off`;
       for (const value of Object.values(cells)) texts.add(value);
       if (op === "D") deletes.add(`${name} ${table}/${rowId}`);
     }

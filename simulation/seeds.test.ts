@@ -47,9 +47,10 @@ interface Found {
 for (const file of readdirSync(FOUND)) {
   const { seed, story, bug } = JSON.parse(readFileSync(join(FOUND, file), "utf8")) as Found;
   test(`seed ${seed}: ${story}`, { timeout: 120_000 }, async () => {
-    const plan = ["--plan", join(FOUND, file), "--whole"];
-    const output = await sim(...plan);
-    expect(lastLine(output), output).toBe("1 passed, 0 failed");
-    expect(lastLine(await sim(...plan, "--bug", bug)), `with ${bug} planted`).toBe("0 passed, 1 failed");
+    // Whatever changes in the product changes chances: a plan is let happen by some, and with the bug by as many as it takes.
+    const plan = ["--plan", join(FOUND, file), "--whole", "--first", "--worlds"];
+    const output = await sim(...plan, "3");
+    expect(lastLine(output), output).toBe("3 passed, 0 failed");
+    expect(lastLine(await sim(...plan, "60", "--bug", bug)), `with ${bug} planted`).toMatch(/, 1 failed$/);
   });
 }

@@ -1,9 +1,10 @@
 /**
  * push: batches over HTTP into one shard until they are acknowledged, one after the other, beside a bare Durable Object that
- * takes the same cells as JSON with one INSERT.
+ * takes the same push as JSON, through a Worker that looks at the same token, with one INSERT.
  *
  *   batch1, batch100, batch1000   the worse of new rows and of updates of neighbours, each against the yardstick
  *   batch1000Scattered            updates of rows from anywhere in the table
+ *   batch1000Lean                 the worse of both beside the least that can be sent: bare rows of cells, without a token
  *   batch1000Keyed                the worse of both beside a table that has a key, and so can update a row
  *   batch1000RandomIds            likewise with random ids and scattered updates, which are hard for any B-tree
  *   growth1m                      rate of the last 100,000 of a million deltas over the first 100,000
@@ -12,7 +13,7 @@ import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld, type World } from "../harness.ts";
 import { sendOk } from "../http.ts";
-import { Clock, changedRow, type Edit, type IdStyle, newRow, scramble, toBareJson } from "../rows.ts";
+import { Clock, changedRow, type Edit, type IdStyle, newRow, scramble, toBareJson, toJsonPush } from "../rows.ts";
 import { measure, median, percentile, progress, ratioOf, timed } from "../stats.ts";
 
 const ROUNDS = 7;
@@ -23,6 +24,9 @@ const SIZES = [
 ];
 const GROWTH = 1_000_000;
 
+/** `push`: the deltas as JSON. `insert`, `upsert`: rows of cells, into a table without a key or with one. */
+type Yardstick = "push" | "insert" | "upsert";
+
 /** One tenant's table and the bare table beside it, which take the same edits. */
 class Pair {
   readonly gateway: Gateway;
@@ -32,14 +36,17 @@ class Pair {
   #rows = 0;
   #salt = 0;
 
-  constructor(gateway: Gateway, world: World, ids: IdStyle, keyed: boolean) {
+  readonly #rowsOnly: boolean;
+
+  constructor(gateway: Gateway, world: World, ids: IdStyle, yardstick: Yardstick) {
     this.gateway = gateway;
-    this.#bare = new URL(`/${keyed ? "upsert" : "insert"}?of=${gateway.id}`, world.bare);
+    this.#rowsOnly = yardstick !== "push";
+    this.#bare = new URL(this.#rowsOnly ? `/${yardstick}?of=${gateway.id}` : `/v1/${gateway.id}/push`, world.bare);
     this.#ids = ids;
   }
 
-  static async open(world: World, id: string, ids: IdStyle = "counted", keyed = false): Promise<Pair> {
-    return new Pair(await Gateway.open(world, id), world, ids, keyed);
+  static async open(world: World, id: string, ids: IdStyle = "counted", yardstick: Yardstick = "push"): Promise<Pair> {
+    return new Pair(await Gateway.open(world, id), world, ids, yardstick);
   }
 
   newRows(count: number): Edit[] {
@@ -65,8 +72,9 @@ class Pair {
   }
 
   async theirs(edits: readonly Edit[]): Promise<number> {
-    const body = toBareJson(edits);
-    return timed(() => sendOk("POST", this.#bare, { "content-type": "application/json" }, body));
+    const body = this.#rowsOnly ? toBareJson(edits) : toJsonPush(edits);
+    const headers = { "content-type": "application/json", authorization: `Bearer ${this.gateway.token}` };
+    return timed(() => sendOk("POST", this.#bare, headers, body));
   }
 }
 
@@ -121,9 +129,15 @@ async function bySize(world: World, out: Sheet): Promise<void> {
   }
 }
 
-/** Against a table that has a key too, and whose rows can be updated. */
-async function keyed(world: World, out: Sheet, ids: IdStyle, name: string): Promise<void> {
-  const pair = await Pair.open(world, `push-keyed-${ids}`, ids, true);
+/** Against bare rows of cells. */
+async function rowsOnly(
+  world: World,
+  out: Sheet,
+  ids: IdStyle,
+  yardstick: "insert" | "upsert",
+  name: string,
+): Promise<void> {
+  const pair = await Pair.open(world, `push-${yardstick}-${ids}`, ids, yardstick);
   await warm(pair);
   const update = ids === "random" ? () => pair.scattered(1000) : () => pair.updates(1000);
   const fresh = await rounds(pair, `${name}New`, 1000, 20, () => pair.newRows(1000), out);
@@ -166,8 +180,9 @@ export const push: Bench = {
     const world = await startWorld();
     try {
       await bySize(world, out);
-      await keyed(world, out, "counted", "batch1000Keyed");
-      await keyed(world, out, "random", "batch1000RandomIds");
+      await rowsOnly(world, out, "counted", "insert", "batch1000Lean");
+      await rowsOnly(world, out, "counted", "upsert", "batch1000Keyed");
+      await rowsOnly(world, out, "random", "upsert", "batch1000RandomIds");
       await growth(world, out);
     } finally {
       await world.stop();

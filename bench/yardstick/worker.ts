@@ -2,6 +2,8 @@
  * The yardstick: a Durable Object with nothing to it, behind a Worker with nothing to it. What a round trip, an output gate
  * and SQLite cost on this machine at this moment; LakeSync's figures are shown as a share of it.
  *
+ *   POST /v1/NAME/push             { clientId, deltas: [{ op, table, rowId, hlc, columns }, ...] }, a push as JSON with a token:
+ *                                  one json_each INSERT, no key, no merge
  *   POST /insert?of=NAME           [{ id, hlc, owner, name, amount, count, at }, ...]: one json_each INSERT, no key, no merge
  *   POST /upsert?of=NAME           the same into a table with a key
  *   GET  /read?of=NAME&after=N&rows=N   that many rows after row N as JSON text
@@ -10,11 +12,13 @@
  *   POST /parquet/write            writes the columns that were kept through parquet-wasm, and puts the files
  */
 import { DurableObject } from "cloudflare:workers";
+import { jwtVerify } from "jose";
 import { loadColumns, writeColumns } from "./parquet.ts";
 
 interface BareEnv {
   readonly BARE: DurableObjectNamespace<Bare>;
   readonly LAKE: R2Bucket;
+  readonly JWT_SECRET: string;
 }
 
 const NAMES = ["id", "hlc", "owner", "name", "amount", "count", "at"];
@@ -24,8 +28,15 @@ const CELLS = NAMES.map((name) => `value ->> '${name}'`).join(", ");
 export class Bare extends DurableObject<BareEnv> {
   constructor(ctx: DurableObjectState, env: BareEnv) {
     super(ctx, env);
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS deltas (op, tbl, row, hlc, client, columns)");
     ctx.storage.sql.exec(`CREATE TABLE IF NOT EXISTS rows (${COLUMNS})`);
     ctx.storage.sql.exec(`CREATE TABLE IF NOT EXISTS keyed (${COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID`);
+  }
+
+  push(json: string): number {
+    const sql = `INSERT INTO deltas SELECT value ->> 'op', value ->> 'table', value ->> 'rowId', value ->> 'hlc', ?1 ->> 'clientId',
+      value ->> 'columns' FROM json_each(?1, '$.deltas')`;
+    return this.ctx.storage.sql.exec(sql, json).rowsWritten;
   }
 
   insert(json: string): number {
@@ -54,6 +65,12 @@ export class Bare extends DurableObject<BareEnv> {
 export default {
   async fetch(request: Request, env: BareEnv): Promise<Response> {
     const { pathname, searchParams: query } = new URL(request.url);
+    const pushed = /^\/v1\/([^/]+)\/push$/.exec(pathname)?.[1];
+    if (pushed) {
+      const token = request.headers.get("authorization")?.slice("Bearer ".length) ?? "";
+      await jwtVerify(token, new TextEncoder().encode(env.JWT_SECRET));
+      return new Response(String(await env.BARE.getByName(pushed).push(await request.text())));
+    }
     const bare = env.BARE.getByName(query.get("of") ?? "bare");
     switch (pathname) {
       case "/insert":

@@ -22,11 +22,12 @@ import {
   type Seq,
   type TableSchema,
 } from "../../schemas/index.ts";
-import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
+import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
 import type { ShardConfig } from "./config.ts";
 import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
+import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
 import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
@@ -268,26 +269,18 @@ export class ShardEngine {
   }
 
   /** @param after exclusive; the lease's `from` for the first page. Throws `LeaseLost` for a stale token. */
-  flushRows(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowBatch> {
-    const lease = assertLease(this.#lease, token);
-    return rowsPage(this.#sql, lease, table, this.#tableNumber(table.table), after, maxChars);
+  flushRows(token: string, table: string, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<RowsText> {
+    return rowsPage(this.#sql, assertLease(this.#lease, token), this.#tableNumber(table), after, maxChars);
   }
 
   /** Likewise, for the history. */
-  flushHistory(token: string, table: TableSchema, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
-    return historyPage(
-      this.#sql,
-      assertLease(this.#lease, token),
-      table,
-      this.#tableNumber(table.table),
-      after,
-      maxChars,
-    );
+  flushHistory(token: string, table: string, after: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
+    return historyPage(this.#sql, assertLease(this.#lease, token), this.#tableNumber(table), after, maxChars);
   }
 
   /** History that is not flushed yet, of no lease: a page of what came after `after`, up to `to`. */
-  unflushedHistory(table: TableSchema, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryBatch[]> {
-    return historyPage(this.#sql, { from: after, to }, table, this.#tableNumber(table.table), after, maxChars);
+  unflushedHistory(table: string, after: Seq, to: Seq, maxChars = FLUSH_PAGE_BYTES): FlushPage<HistoryText[]> {
+    return historyPage(this.#sql, { from: after, to }, this.#tableNumber(table), after, maxChars);
   }
 
   /**

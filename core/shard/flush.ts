@@ -8,18 +8,10 @@
  * A lease keeps its range until it is acknowledged, so that what it hands over is always the same: rows as they stood at
  * its end. A row that changes meanwhile leaves its former state in the log (`cow`).
  */
-import {
-  type ClientId,
-  LakeSyncError,
-  type Scalar,
-  type Seq,
-  type Stamp,
-  type TableSchema,
-} from "../../schemas/index.ts";
-import { isAlive, newestStamp } from "../merge.ts";
-import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
-import { unpackEdits } from "./log.ts";
-import { type PackedRow, readRows, writeRows } from "./store.ts";
+import { LakeSyncError, type Seq } from "../../schemas/index.ts";
+import type { SqlRow, SqlStore } from "../ports/index.ts";
+import { type HistoryText, joinTexts, type RowsText } from "./flush-pages.ts";
+import { JOINED_ROWS, joinRows, type PackedRow, readRows, standingRows, writeRows } from "./store.ts";
 import { type Packed, packRow, type StoredRow, unpacked, unpackRow } from "./stored-row.ts";
 
 export interface Lease {
@@ -42,15 +34,7 @@ export interface FlushPage<T> {
   readonly next?: Seq;
 }
 
-interface LogRow {
-  readonly first: number;
-  readonly last: number;
-  readonly client: ClientId;
-  readonly at: number;
-  readonly changes: string;
-  readonly edits: string;
-  readonly [column: string]: string | number;
-}
+type LogRow = HistoryText & { readonly last: number };
 
 const staleLease = () =>
   new LakeSyncError("LeaseLost", "This flush lease has expired and another consumer has taken over.");
@@ -76,7 +60,7 @@ type Range = Pick<Lease, "from" | "to">;
 function* leasedRows(sql: SqlStore, lease: Range, t: number, after: Seq): Generator<LogRow> {
   let seq: number = after;
   for (;;) {
-    const [row] = sql.exec<LogRow>(
+    const [row] = sql.exec<LogRow & SqlRow>(
       `SELECT first, last, client, at, changes, edits FROM log
        WHERE first >= coalesce((SELECT max(first) FROM log WHERE first <= ?1 + 1), 0) AND first <= ?2 AND last > ?1
          AND t = ?3 AND aside IS NULL ORDER BY first LIMIT 1`,
@@ -92,78 +76,72 @@ function* leasedRows(sql: SqlStore, lease: Range, t: number, after: Seq): Genera
 export function historyPage(
   sql: SqlStore,
   lease: Range,
-  table: TableSchema,
   t: number,
   after: Seq,
   maxChars: number,
-): FlushPage<HistoryBatch[]> {
-  const names = new Map(table.columns.map((c) => [c.id, c.name]));
-  const page: HistoryBatch[] = [];
+): FlushPage<HistoryText[]> {
+  const page: HistoryText[] = [];
   let chars = 0;
-  for (const row of leasedRows(sql, lease, t, after)) {
-    chars += row.edits.length + row.changes.length;
-    if (page.length > 0 && chars > maxChars) return { page, next: (row.first - 1) as Seq };
-    const batch = unpackEdits(table.table, row.client, row.changes, row.edits, (id) => names.get(id));
-    const seqs = batch.rowIds.map((_, k) => (row.first + k) as Seq);
-    page.push({ seqs, receivedMs: seqs.map(() => row.at), batch });
+  for (const { first, client, at, changes, edits } of leasedRows(sql, lease, t, after)) {
+    chars += edits.length + changes.length;
+    if (page.length > 0 && chars > maxChars) return { page, next: (first - 1) as Seq };
+    page.push({ first, client, at, changes, edits });
   }
   return { page };
 }
 
-/** Entries that are looked at together: their rows are in memory at once. */
-const ENTRIES_AT_ONCE = 64;
+/** Long rows that are in memory at once, whatever the size of a page. */
+const LONG_ROWS = 8;
 
 /**
  * A page of the rows that changed, each where it changed last within the lease, as it stood at the lease's end. Bounded by
  * the size of the rows: a small edit may hand over a large one.
  */
-export function rowsPage(
-  sql: SqlStore,
-  lease: Lease,
-  table: TableSchema,
-  t: number,
-  after: Seq,
-  maxChars: number,
-): FlushPage<RowBatch> {
-  const due: Due[] = [];
+export function rowsPage(sql: SqlStore, lease: Lease, t: number, after: Seq, maxChars: number): FlushPage<RowsText> {
+  const texts: string[] = [];
+  /** Where a row that has changed since was edited, by row id: any of these may be its last change in the lease. */
+  const changed = new Map<string, number[]>();
   let chars = 0;
+  const page = () => joinTexts([...texts, joinRows(formerVersions(sql, lease, t, changed))]);
   for (const { first, changes } of leasedRows(sql, lease, t, after)) {
     const { ids } = JSON.parse(changes) as { ids: string[] };
-    for (let k = Math.max(0, after + 1 - first); k < ids.length; k += ENTRIES_AT_ONCE) {
-      if (due.length > 0 && chars > maxChars)
-        return { page: rowBatch(sql, lease, table, t, due), next: (first + k - 1) as Seq };
-      const some = ids.slice(k, k + ENTRIES_AT_ONCE);
-      const present = new Map(readRows(sql, t, [...new Set(some)]).map((r) => [r.id, r]));
-      for (const [at, id] of some.entries()) {
-        const row = present.get(id);
-        const seq = first + k + at;
-        // Changed since: the version of the lease's end is looked for among the former ones.
-        if (row && (row.seq === seq || row.seq > lease.to)) due.push({ id, seq, ...(row.seq === seq && { row }) });
-        else continue;
-        chars += row.state.length;
+    for (let k = Math.max(0, after + 1 - first), next: number; k < ids.length; k = next) {
+      if (chars > maxChars) return { page: page(), next: (first + k - 1) as Seq };
+      next = Math.min(ids.length, k + JOINED_ROWS);
+      let standing = standingRows(sql, t, ids.slice(k, next), first + k, lease.to);
+      if (standing.long.length > LONG_ROWS) {
+        next = k + (standing.long[LONG_ROWS] as number);
+        standing = standingRows(sql, t, ids.slice(k, next), first + k, lease.to);
       }
+      const idAt = (place: number) => ids[k + place] as string;
+      for (const place of standing.changed) {
+        const seqs = changed.get(idAt(place));
+        if (seqs) seqs.push(first + k + place);
+        else changed.set(idAt(place), [first + k + place]);
+      }
+      for (const text of [standing.text, joinRows(readRows(sql, t, standing.long.map(idAt)))]) {
+        if (text) texts.push(text);
+        chars += text.length;
+      }
+      // Their former versions are looked up when the page is full.
+      chars += standing.changedBytes;
     }
   }
-  return { page: rowBatch(sql, lease, table, t, due) };
+  return { page: page() };
 }
 
-/** A row that a page may have to hand over, by the change that it has to stand at. */
-interface Due {
-  readonly id: string;
-  readonly seq: number;
-  /** As stored, where it has not changed since. */
-  readonly row?: PackedRow;
-}
-
-function rowBatch(sql: SqlStore, lease: Lease, table: TableSchema, t: number, due: readonly Due[]): RowBatch {
-  const changed = new Set(due.filter((d) => !d.row).map((d) => d.id));
-  const former = changed.size > 0 ? formerRows(sql, lease, t, changed) : new Map<string, StoredRow>();
-  const builder = new RowBatchBuilder(table);
-  for (const { id, seq, row } of due) {
-    const stored = row ? unpackRow(row.seq, row.state) : former.get(id);
-    if (stored?.seq === seq) builder.add(id, stored);
-  }
-  return builder.build();
+/** Rows that have changed since, as they stood at the lease's end, where that was the change that is asked for. */
+function formerVersions(
+  sql: SqlStore,
+  lease: Lease,
+  t: number,
+  changed: ReadonlyMap<string, readonly number[]>,
+): PackedRow[] {
+  if (changed.size === 0) return [];
+  const former = formerRows(sql, lease, t, changed);
+  return [...former]
+    .filter(([id, row]) => changed.get(id)?.includes(row.seq))
+    .map(([id, row]) => ({ id, seq: row.seq, state: packRow(row) }));
 }
 
 /** Gives up a table of a lease: its edits stay in the log with the reason, and rows forget that its versions were handed over. */
@@ -179,7 +157,12 @@ export function setAside(sql: SqlStore, lease: Lease, t: number, reason: string)
 }
 
 /** Rows of a table as they were when a lease began, for those that changed since; of those that are asked for. */
-function formerRows(sql: SqlStore, lease: Lease, t: number, wanted?: ReadonlySet<string>): Map<string, StoredRow> {
+function formerRows(
+  sql: SqlStore,
+  lease: Lease,
+  t: number,
+  wanted?: ReadonlyMap<string, unknown>,
+): Map<string, StoredRow> {
   const former = new Map<string, StoredRow>();
   let after: number = lease.to;
   for (;;) {
@@ -192,57 +175,5 @@ function formerRows(sql: SqlStore, lease: Lease, t: number, wanted?: ReadonlySet
     for (const [id, seq, packed] of JSON.parse(log.cow) as [string, number, Packed][])
       if ((!wanted || wanted.has(id)) && !former.has(id)) former.set(id, unpacked(seq, packed));
     after = log.last;
-  }
-}
-
-/** Puts merged rows into columns. */
-class RowBatchBuilder {
-  readonly #table: TableSchema;
-  readonly #rowIds: string[] = [];
-  readonly #stamps: Stamp[] = [];
-  readonly #seqs: Seq[] = [];
-  readonly #deleted: boolean[] = [];
-  readonly #flushedSeqs: Seq[] = [];
-  readonly #values: Scalar[][];
-  readonly #cellStamps: Stamp[][];
-  readonly #columnAt: Map<string, number>;
-
-  constructor(table: TableSchema) {
-    this.#table = table;
-    this.#values = table.columns.map(() => []);
-    this.#cellStamps = table.columns.map(() => []);
-    this.#columnAt = new Map(table.columns.map((c, at) => [String(c.id), at]));
-  }
-
-  add(id: string, row: StoredRow): void {
-    const alive = isAlive(row.state);
-    const at = this.#rowIds.length;
-    this.#rowIds.push(id);
-    this.#stamps.push(newestStamp(row.state));
-    this.#seqs.push(row.seq as Seq);
-    this.#deleted.push(!alive);
-    this.#flushedSeqs.push(row.flushedSeq as Seq);
-    for (const values of this.#values) values.push(null);
-    for (const stamps of this.#cellStamps) stamps.push("" as Stamp);
-    if (!alive) return;
-    for (const layer of row.state.layers)
-      for (const columnId in layer.cells) {
-        const column = this.#columnAt.get(columnId);
-        if (column === undefined) continue;
-        (this.#values[column] as Scalar[])[at] = layer.cells[columnId] as Scalar;
-        (this.#cellStamps[column] as Stamp[])[at] = layer.stamp;
-      }
-  }
-
-  build(): RowBatch {
-    return {
-      rowIds: this.#rowIds,
-      stamps: this.#stamps,
-      seqs: this.#seqs,
-      deleted: this.#deleted,
-      flushedSeqs: this.#flushedSeqs,
-      columns: this.#table.columns.map((c, at) => ({ name: c.name, values: this.#values[at] as Scalar[] })),
-      cellStamps: this.#cellStamps,
-    };
   }
 }

@@ -26,6 +26,7 @@ import {
   Device,
   type Edit,
   edit,
+  historyPageOf,
   NOW,
   push,
   shardOf,
@@ -45,11 +46,9 @@ function historyOf(shard: ShardEngine, nowMs = NOW): string[] {
   if (typeof taken === "string") return [];
   const { lease, tables } = taken;
   const entries = tables.flatMap((table) =>
-    shard
-      .flushHistory("h", table, lease.from, Number.MAX_SAFE_INTEGER)
-      .page.flatMap(({ seqs, batch }) =>
-        seqs.map((seq, at) => `${seq} ${batch.ops[at]} ${batch.rowIds[at]} ${batch.hlcs[at]}`),
-      ),
+    historyPageOf(shard, "h", table, lease.from, Number.MAX_SAFE_INTEGER).page.flatMap(({ seqs, batch }) =>
+      seqs.map((seq, at) => `${seq} ${batch.ops[at]} ${batch.rowIds[at]} ${batch.hlcs[at]}`),
+    ),
   );
   shard.settle(
     "h",
@@ -375,7 +374,7 @@ test("text and numbers come back from the shard as they went in", () => {
   });
   const batch = shard.lease(NOW, "t");
   if (typeof batch === "string") return expect.fail(batch);
-  const { page } = shard.flushHistory("t", table, 0 as Seq);
+  const { page } = historyPageOf(shard, "t", table, 0 as Seq);
   const logged = page.flatMap(({ batch: b }: { batch: DeltaBatch }) =>
     b.columns.find((c) => c.name === "s")?.values.slice(0, 6),
   );

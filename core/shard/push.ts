@@ -89,6 +89,9 @@ export function push(context: PushContext, input: PushInput): Result<PushResult,
 
 const utf8 = new TextEncoder();
 
+const storedRow = (before: PackedRow | undefined): StoredRow =>
+  before ? unpackRow(before.seq, before.state) : newRow();
+
 /** What was read of a row, and what becomes of it. */
 interface Touched {
   row: StoredRow;
@@ -146,11 +149,16 @@ class TablePush {
   #load(t: number): void {
     const ids = new Set<string>();
     for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
-    for (const id of ids) this.#rows.set(id, { row: newRow(), before: undefined, changed: false, bytes: 0 });
-    for (const before of readRows(this.#context.sql, t, [...ids])) {
-      const row = unpackRow(before.seq, before.state);
-      this.#rows.set(before.id, { row, before, changed: false, bytes: before.state.length * 3 });
-    }
+    for (const before of readRows(this.#context.sql, t, [...ids]))
+      this.#rows.set(before.id, { row: storedRow(before), before, changed: false, bytes: before.state.length * 3 });
+  }
+
+  #touch(rowId: string): Touched {
+    const known = this.#rows.get(rowId);
+    if (known) return known;
+    const touched: Touched = { row: newRow(), before: undefined, changed: false, bytes: 0 };
+    this.#rows.set(rowId, touched);
+    return touched;
   }
 
   #judge(item: Item, seq: number): void {
@@ -189,22 +197,27 @@ class TablePush {
         code: "DeltaIdMismatch",
         message: "The deltaId is not the id of this delta; leave it out, or compute it as docs/SPEC.md (M4) has it.",
       };
-    const touched = this.#rows.get(candidate.rowId) as Touched;
+    const touched = this.#touch(candidate.rowId);
     const { row } = touched;
     const stamp = makeStamp(candidate.hlc, this.#input.clientId);
     const unrestricted = this.#input.claims.role === "admin";
-    // An admin's edit cannot be refused any more below, so it may be merged in place: what the row was is read first.
-    const after = unrestricted ? row.state : cloneRow(row.state);
     const alive = isAlive(row.state);
     const deciding = cellsOf(row.state, this.#columns.decides);
+    const holdsCells = row.state.layers.length > 0;
     const flushedSeq = flushedVersion(row, flushBoundary, this.#aside);
     if (this.#tooLarge(touched, candidate))
       return {
         code: "RowTooLarge",
         message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.`,
       };
+    // Merged in place, since few edits are refused: such a row is read again, or was copied if an edit of this push is in it.
+    const after = unrestricted || !touched.changed ? row.state : cloneRow(row.state);
     const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
-    if (!unrestricted && !mayWrite(this.#access.writes, row, after, candidate.cells)) return WRITE_FORBIDDEN;
+    const before = { alive, cells: deciding, holdsCells, grave: row.grave };
+    if (!unrestricted && !mayWrite(this.#access.writes, before, after, candidate.cells)) {
+      if (!touched.changed) touched.row = storedRow(touched.before);
+      return WRITE_FORBIDDEN;
+    }
     if (!changed) {
       if (!showsEdit(row.state, stamp)) this.#traceless.push(candidate);
       return undefined;

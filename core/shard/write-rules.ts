@@ -2,21 +2,30 @@
 import { cellOf, isAlive, type RowState } from "../merge.ts";
 import type { Predicate } from "../sync-rules.ts";
 import type { Refusal } from "./admit.ts";
-import type { Cells, StoredRow } from "./stored-row.ts";
+import type { Cells } from "./stored-row.ts";
+
+/** What write rules know of a row as it was before an edit. */
+export interface Before {
+  readonly alive: boolean;
+  /** Values of the columns that decide. */
+  readonly cells: Cells;
+  /** Whether any cell is there at all. */
+  readonly holdsCells: boolean;
+  readonly grave: Cells | undefined;
+}
 
 /**
  * Write rules hold for the row before and after. A row that is not alive is judged by what it was when it died and by
  * cells that outlived it; the id of one that is dead and empty is free to be inserted again. A row that may not be seen
  * and one that is not there get the same answer (PL4).
  */
-export function mayWrite(writes: Predicate, before: StoredRow, after: RowState, edit: Cells): boolean {
+export function mayWrite(writes: Predicate, before: Before, after: RowState, edit: Cells): boolean {
   const alive = isAlive(after);
-  if (isAlive(before.state))
-    return writes((id) => cellOf(before.state, id)) && (!alive || writes((id) => cellOf(after, id)));
-  const past = (id: number) => cellOf(before.state, id) ?? before.grave?.[id];
-  const holdsCells = before.state.layers.length > 0;
-  if (alive) return (!holdsCells || writes(past)) && writes((id) => cellOf(after, id));
-  const known = holdsCells || before.grave !== undefined;
+  const { cells, grave } = before;
+  if (before.alive) return writes((id) => cells[id]) && (!alive || writes((id) => cellOf(after, id)));
+  const past = (id: number) => cells[id] ?? grave?.[id];
+  if (alive) return (!before.holdsCells || writes(past)) && writes((id) => cellOf(after, id));
+  const known = before.holdsCells || grave !== undefined;
   return (!known || writes(past)) && writes((id) => edit[id] ?? past(id));
 }
 

@@ -13,14 +13,17 @@ import {
   type OpLetter,
   packHlc,
   type Scalar,
+  type Seq,
   type SyncRules,
   type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import { applyEdit, cellOf, emptyRow, isAlive, type RowState } from "../merge.ts";
-import type { SqlStore } from "../ports/index.ts";
+import type { HistoryBatch, RowBatch, SqlStore } from "../ports/index.ts";
 import type { ShardConfig } from "../shard/config.ts";
 import { ShardEngine, type ShardLimits } from "../shard/engine.ts";
+import type { FlushPage } from "../shard/flush.ts";
+import { historyOf, rowsOf } from "../shard/flush-pages.ts";
 import type { Position, PullPage } from "../shard/pull.ts";
 import type { PushOutcome } from "../shard/push.ts";
 import { NodeSqlStore } from "./node-sqlite.ts";
@@ -89,6 +92,29 @@ export function push(
   const id = clientId as ClientId;
   const batches = batchDeltas(edits.map((e) => ({ ...e, clientId: id })));
   return unwrap(engine.push({ clientId: id, claims, nowMs, batches, deltas: [] }));
+}
+
+/** A page of a lease as a consumer reads it. */
+export function rowsPageOf(
+  shard: ShardEngine,
+  token: string,
+  table: TableSchema,
+  after: Seq,
+  maxChars?: number,
+): FlushPage<RowBatch> {
+  const { page, ...next } = shard.flushRows(token, table.table, after, maxChars);
+  return { page: rowsOf(table, page), ...next };
+}
+
+export function historyPageOf(
+  shard: ShardEngine,
+  token: string,
+  table: TableSchema,
+  after: Seq,
+  maxChars?: number,
+): FlushPage<HistoryBatch[]> {
+  const { page, ...next } = shard.flushHistory(token, table.table, after, maxChars);
+  return { page: page.map((text) => historyOf(table, text)), ...next };
 }
 
 /** A row as people compare it: cells and their stamps by column name. */

@@ -18,7 +18,19 @@ import type { SqlStore } from "../ports/index.ts";
 import { ShardEngine, type ShardLimits } from "../shard/engine.ts";
 import type { Lease } from "../shard/flush.ts";
 import { mayTouch, type OracleRow, rowOf, type StampedEdit } from "./oracle.ts";
-import { ADMIN, configOf, Device, type Edit, NOW, push, type Sent, sentIn, user } from "./shard-kit.ts";
+import {
+  ADMIN,
+  configOf,
+  Device,
+  type Edit,
+  historyPageOf,
+  NOW,
+  push,
+  rowsPageOf,
+  type Sent,
+  sentIn,
+  user,
+} from "./shard-kit.ts";
 
 const both = ["todos", "notes"];
 const own = { column: "user_id", op: "eq", value: "jwt:sub" } as const;
@@ -276,7 +288,8 @@ class World {
     let after: Seq | undefined = lease.from;
     let last = 0;
     while (after !== undefined) {
-      const { page, next }: ReturnType<ShardEngine["flushHistory"]> = this.#shard.flushHistory(
+      const { page, next }: ReturnType<typeof historyPageOf> = historyPageOf(
+        this.#shard,
         lease.token,
         table,
         after,
@@ -297,7 +310,8 @@ class World {
     const handed = new Set<string>();
     let after: Seq | undefined = lease.from;
     while (after !== undefined) {
-      const { page, next }: ReturnType<ShardEngine["flushRows"]> = this.#shard.flushRows(
+      const { page, next }: ReturnType<typeof rowsPageOf> = rowsPageOf(
+        this.#shard,
         lease.token,
         table,
         after,

@@ -36,7 +36,6 @@ import {
   packBatch,
   ROW_ID_BYTES_MAX,
   type Seq,
-  type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import type { Env } from "../env.ts";
@@ -232,11 +231,11 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.renew(token, Date.now()));
   }
 
-  async flushRows(token: string, table: TableSchema, after: Seq) {
+  async flushRows(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushRows(token, table, after));
   }
 
-  async flushHistory(token: string, table: TableSchema, after: Seq) {
+  async flushHistory(token: string, table: string, after: Seq) {
     return plainly(() => this.#engine.flushHistory(token, table, after));
   }
 
@@ -244,7 +243,7 @@ export class Shard extends DurableObject<Env> {
    * Edits of a table that are not flushed yet, after a seq and up to another, the head by default; a page of them.
    * @returns `to` as it was or became, and whether there is more after the last edit of the page
    */
-  async unflushed(address: ShardAddress, table: TableSchema, after: Seq, upTo?: Seq) {
+  async unflushed(address: ShardAddress, table: string, after: Seq, upTo?: Seq) {
     return plainly(async () => {
       await this.#current(address);
       const to = (upTo ?? this.#engine.head) as Seq;

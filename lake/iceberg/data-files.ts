@@ -1,6 +1,6 @@
 /**
  * Rows, as they come, into data files of bounded size: columns are gathered until a file is full, sorted, written, put,
- * dropped. Never more than one file's rows are held.
+ * dropped. Never more than one file's rows are held, and the bytes of the one before.
  *
  * A file's name says table, shard, seqs, attempt, part and content. A flush that comes again writes under other names:
  * no file is ever overwritten, and none that was left behind is counted on again, so that it can be removed (L5).
@@ -43,6 +43,8 @@ export class DataFileWriter {
   #columns: Scalar[][];
   #rows = 0;
   #bytes = 0;
+  /** The last file, on its way into the store while the next is gathered. */
+  #put: ReturnType<LakeAdapter["put"]> | undefined;
 
   /** @param sortBy name of the field that a file's rows are sorted by; in the order of arrival when left out */
   constructor(target: DataFileTarget, fields: readonly LakeField[], sortBy?: string) {
@@ -71,6 +73,7 @@ export class DataFileWriter {
   /** Writes what is left; all files that were written. */
   async finish(): Promise<readonly DataFile[]> {
     if (this.#rows > 0) await this.#write();
+    await this.#stored();
     return this.#files;
   }
 
@@ -83,9 +86,16 @@ export class DataFileWriter {
     this.#rows = 0;
     this.#bytes = 0;
     const path = `${location}/data/${name}-${this.#files.length}-${await digestOf(bytes)}.parquet`;
-    unwrap(await store.put(keyOf(store, path), bytes, { contentType: PARQUET_TYPE }));
+    await this.#stored();
+    this.#put = store.put(keyOf(store, path), bytes, { contentType: PARQUET_TYPE });
+    this.#put.catch(() => undefined); // it is told when it is waited for
     const whole = new Set(this.#fields.filter((field) => field.name === "_id").map((field) => field.fieldId));
     this.#files.push(dataFileOf(path, bytes.length, metrics, whole));
+  }
+
+  async #stored(): Promise<void> {
+    if (this.#put) unwrap(await this.#put);
+    this.#put = undefined;
   }
 
   #column(field: LakeField, values: Scalar[]): ParquetColumn {

@@ -55,6 +55,8 @@ function historyValues(page: HistoryBatch, { shard, table }: FlushBatch, fields:
 /** Ids of the columns that each edit names, ascending. The same few combinations come again and again. */
 function namedColumns(page: HistoryBatch, columns: readonly Column[]): string[] {
   const data = [...byColumnId(page.batch.columns, columns)].sort(([a], [b]) => a - b);
+  const all = data.map(([id]) => id).join(",");
+  if (data.every(([, values]) => !values.some(isAbsent))) return page.batch.rowIds.map(() => all);
   return page.batch.rowIds.map((_, at) => {
     const ids = data.filter(([, values]) => values[at] !== undefined && !isAbsent(values[at]));
     return ids.map(([id]) => id).join(",");

@@ -174,9 +174,9 @@ export const CLIENT_BUGS: readonly Bug[] = [
     what: "a device that starts again forgets which stamps it gave out",
     edits: [
       {
-        file: LOCAL_DB,
-        find: "const last = stamps.sort().at(-1) as HlcText;",
-        replace: "const last = stamps.fill(HLC_ZERO)[0] as HlcText;",
+        file: "client/db/seed-clock.ts",
+        find: 'await driver.execute("SELECT lakesync_clock(max(?, lakesync_last()), ?)", [last ?? HLC_ZERO,',
+        replace: 'void last;\n  await driver.execute("SELECT lakesync_clock(?, ?)", [HLC_ZERO,',
       },
     ],
   },

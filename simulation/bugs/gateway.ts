@@ -158,9 +158,20 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     what: "a flush that is repeated hands over rows as they are now",
     edits: [
       {
+        file: "core/shard/store.ts",
+        find: "r.seq = ?3 + k.key AND octet_length(r.state) <=",
+        replace: "r.seq >= ?3 + k.key AND octet_length(r.state) <=",
+      },
+    ],
+  },
+  {
+    name: "flush-forgets-a-former-row",
+    what: "a row that was edited twice in a lease and again since is handed over only if the second edit won",
+    edits: [
+      {
         file: "core/shard/flush.ts",
-        find: "if (row && (row.seq === seq || row.seq > lease.to)) due.push({ id, seq, ...(row.seq === seq && { row }) });",
-        replace: "if (row && (row.seq === seq || row.seq > lease.to)) due.push({ id, seq: row.seq, row });",
+        find: "changed.get(id)?.includes(row.seq)",
+        replace: "changed.get(id)?.at(-1) === row.seq",
       },
     ],
   },

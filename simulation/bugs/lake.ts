@@ -117,12 +117,17 @@ export const LAKE_BUGS: readonly Bug[] = [
   },
   {
     name: "orphans-in-flight",
-    what: "files of a commit in flight are taken for orphans, and not looked at again",
+    what: "files of a commit in flight are taken for orphans, and deleted at once",
     edits: [
       {
         file: "lake/compact/orphans.ts",
         find: "const before = deps.clock.now() - olderThanMs;",
         replace: "const before = deps.clock.now() + olderThanMs;",
+      },
+      {
+        file: GARBAGE,
+        find: "mark.markedMs + graceMs <= deps.clock.now()",
+        replace: "mark.markedMs + graceMs * 0 <= deps.clock.now()",
       },
       {
         file: GARBAGE,

@@ -159,7 +159,7 @@ export class Stage {
       gatewayId: GATEWAY,
       transport: at % 3 === 0 ? ("http" as const) : ("socket" as const),
       pauseMs,
-      batchDeltas: [3, 50, 1000][at % 3] as number,
+      batchDeltas: [100, 300, 1000][at % 3] as number,
       jwtSecret: this.#jwtSecret,
       teams: TEAMS[USERS[at % USERS.length] as string] ?? [],
       tokenSeconds: 45,

@@ -4,6 +4,7 @@
  */
 import { defaultPlatform } from "../../client/index.ts";
 import type { Clock } from "../../core/index.ts";
+import { HLC_ZERO } from "../../schemas/index.ts";
 import { never, type Process } from "../kernel/process.ts";
 import type { Network } from "./network.ts";
 
@@ -30,7 +31,7 @@ export class Disk {
   async open(process: Process, network: Network): Promise<Driver> {
     const driver = this.#driver;
     await driver.execute("ROLLBACK").catch(() => undefined); // of the process before, if it died in the middle
-    await driver.execute("SELECT lakesync_apply(0)");
+    await driver.execute("SELECT lakesync_apply(0), lakesync_clock(?, 0)", [HLC_ZERO]);
     const through = <T>(run: () => Promise<T>): Promise<T> => {
       if (network.strikes("deviceDies")) process.die();
       return process.alive ? run() : never();

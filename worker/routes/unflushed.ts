@@ -1,6 +1,6 @@
 /** What the lake does not have yet, for who reads both (lakesync/analyst): edits from the logs of a table's shards. */
 import { z } from "zod";
-import { type HistoryBatch, shardsOf } from "../../core/index.ts";
+import { type HistoryText, historyOf, shardsOf } from "../../core/index.ts";
 import { call, type Plain } from "../../durable-objects/index.ts";
 import { deltasOf, LakeSyncError, parseIdentifier, type Seq, type TableSchema, unwrap } from "../../schemas/index.ts";
 import type { AppContext } from "../context.ts";
@@ -25,7 +25,7 @@ export async function unflushed(c: AppContext): Promise<Response> {
       const address = { gatewayId, shard, version: state.version };
       const [from, until] = [(after[shard] ?? 0) as Seq, to[shard] as Seq | undefined];
       // RPC types its answers as disposable copies; what arrives is the plain value.
-      const asking = router.shard(gatewayId, shard).unflushed(address, table, from, until) as unknown;
+      const asking = router.shard(gatewayId, shard).unflushed(address, name, from, until) as unknown;
       const page = unwrap(await call("shard", asking as Promise<Plain<UnflushedPage>>));
       return { shard, to: page.to, more: page.more, edits: editsOf(table, page.page, from) };
     }),
@@ -35,18 +35,20 @@ export async function unflushed(c: AppContext): Promise<Response> {
 
 interface UnflushedPage {
   readonly to: Seq;
-  readonly page: readonly HistoryBatch[];
+  readonly page: readonly HistoryText[];
   readonly more: boolean;
 }
 
 /** [seq, received, hlc, client, op, row, cells by column id], in the order of seqs. */
-function editsOf(table: TableSchema, page: readonly HistoryBatch[], after: Seq) {
+function editsOf(table: TableSchema, page: readonly HistoryText[], after: Seq) {
   const ids = new Map(table.columns.map((column) => [column.name, column.id]));
-  return page.flatMap(({ seqs, receivedMs, batch }) =>
-    [...deltasOf(batch)].flatMap(({ hlc, clientId, op, rowId, columns }, at) => {
-      const cells = Object.fromEntries(Object.entries(columns).map(([column, value]) => [ids.get(column), value]));
-      const seq = seqs[at] as Seq;
-      return seq > after ? [[seq, receivedMs[at], hlc, clientId, op, rowId, cells]] : [];
-    }),
-  );
+  return page
+    .map((text) => historyOf(table, text))
+    .flatMap(({ seqs, receivedMs, batch }) =>
+      [...deltasOf(batch)].flatMap(({ hlc, clientId, op, rowId, columns }, at) => {
+        const cells = Object.fromEntries(Object.entries(columns).map(([column, value]) => [ids.get(column), value]));
+        const seq = seqs[at] as Seq;
+        return seq > after ? [[seq, receivedMs[at], hlc, clientId, op, rowId, cells]] : [];
+      }),
+    );
 }
