@@ -92,8 +92,6 @@ export class SyncCoordinator {
   #again = false;
   #failures = 0;
   #live = false;
-  /** There may be news at the gateway. Of what comes of its own push, a device that is live hears by a poke like the others. */
-  #behind = true;
   #syncedAtMs: number | undefined;
   #error: LakeSyncError | undefined;
   #timer: unknown;
@@ -137,10 +135,9 @@ export class SyncCoordinator {
   #start(): void {
     if (this.#state !== "stopped" || !this.#wanted) return;
     const stop = this.#transport.listen?.({
-      poke: () => this.wake(),
+      poke: () => this.#on("poke"),
       live: (connected) => {
         this.#live = connected;
-        this.#behind = true;
         void this.#announce();
       },
     });
@@ -160,7 +157,6 @@ export class SyncCoordinator {
 
   /** Tells that the network may be back: a device that waits tries at once. */
   wake(): void {
-    this.#behind = true;
     this.#on("poke");
   }
 
@@ -170,7 +166,6 @@ export class SyncCoordinator {
    */
   async syncOnce(): Promise<SyncReport> {
     if (this.#round) await this.#round.catch(() => undefined); // it may have passed what this caller waits for
-    this.#behind = true;
     return this.#round ?? this.#startRound();
   }
 
@@ -248,12 +243,10 @@ export class SyncCoordinator {
         if (step.rejected > 0) void this.#tellRejections();
       },
     };
-    const pulls = this.#behind || !this.#live;
-    this.#behind = false;
     const run = async (): Promise<SyncReport> => {
       try {
         const round = new Round(this.db, this.#transport, this.#options, events, abort.signal);
-        await this.#alone(() => round.run(pulls), abort.signal);
+        await this.#alone(() => round.run(), abort.signal);
         this.#failures = 0;
         this.#error = undefined;
         this.#syncedAtMs = this.db.platform.clock.now();
@@ -261,7 +254,6 @@ export class SyncCoordinator {
       } catch (cause) {
         const error = isLakeSyncError(cause) ? cause : new LakeSyncError("Internal", String(cause), {}, { cause });
         this.#failures++;
-        this.#behind = true;
         this.#error = error;
         if (!abort.signal.aborted) this.#emitter.emit("error", error);
         throw error;
@@ -296,10 +288,7 @@ export class SyncCoordinator {
 
   #schedule(ms: number): void {
     this.#clearTimer();
-    this.#timer = this.db.platform.timers.set(() => {
-      this.#behind = true;
-      this.#on("timer");
-    }, ms);
+    this.#timer = this.db.platform.timers.set(() => this.#on("timer"), ms);
   }
 
   #clearTimer(): void {

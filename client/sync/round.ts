@@ -53,14 +53,11 @@ export class Round {
     this.#batchDeltas = options.batchDeltas;
   }
 
-  /**
-   * @param pulls whether there may be news; a push by itself needs no pull, where the gateway pokes
-   * @throws LakeSyncError whatever ended the round early; nothing is lost by it
-   */
-  async run(pulls: boolean): Promise<void> {
+  /** @throws LakeSyncError whatever ended the round early; nothing is lost by it */
+  async run(): Promise<void> {
     do {
       while (await this.#pushBatch());
-    } while (pulls && (await this.#pullPage()));
+    } while (await this.#pullPage());
   }
 
   /** @returns whether there may be more to push */
