@@ -75,7 +75,7 @@ export async function startWorld({ flush = false, heapMb }: WorldOptions = {}): 
             CATALOGUE: sqlite("Catalogue"),
           },
           r2Buckets: { LAKE: "lakesync-lake" },
-          queueProducers: { FLUSH_QUEUE: "lakesync-flush" },
+          queueProducers: { FLUSH_QUEUE: "lakesync-flush", MAINTENANCE_QUEUE: "lakesync-maintenance" },
           queueConsumers: flush ? { "lakesync-flush": { maxBatchSize: 10, maxBatchTimeout: 1, maxRetries: 3 } } : {},
           unsafeDirectSockets: direct,
         },

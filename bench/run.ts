@@ -6,7 +6,9 @@
  */
 import { parseArgs } from "node:util";
 import type { Bench } from "./bench.ts";
+import { bootstrap } from "./benches/bootstrap.ts";
 import { bundle } from "./benches/bundle.ts";
+import { compact } from "./benches/compact.ts";
 import { cost } from "./benches/cost.ts";
 import { flush } from "./benches/flush.ts";
 import { latency } from "./benches/latency.ts";
@@ -18,7 +20,7 @@ import { hangUp } from "./http.ts";
 import { asJson, asTable, baselines, worseThan } from "./report.ts";
 import { progress } from "./stats.ts";
 
-const BENCHES: readonly Bench[] = [push, latency, pull, local, flush, memory, cost, bundle];
+const BENCHES: readonly Bench[] = [push, latency, pull, bootstrap, local, flush, compact, memory, cost, bundle];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

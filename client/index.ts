@@ -14,6 +14,7 @@ export type { ColumnSpec, SchemaSpec } from "./db/schema.ts";
 export type { LiveOptions } from "./live/live.ts";
 export { defaultPlatform, type Platform, type Timers } from "./platform.ts";
 export {
+  type FirstSync,
   SyncCoordinator,
   type SyncEvents,
   type SyncOptions,
@@ -24,7 +25,17 @@ export type { RejectedEdit } from "./sync/rejections.ts";
 export { SyncTracker, type TransactionTracker, type Values } from "./sync/tracker.ts";
 export { HttpTransport, type HttpTransportOptions } from "./transport/http.ts";
 export { type LocalGateway, LocalTransport } from "./transport/local.ts";
-export type { Page, PullCall, PushAnswer, PushCall, Refusal, TokenSource, Transport } from "./transport/port.ts";
+export type {
+  Checkpoint,
+  CheckpointChunk,
+  Page,
+  PullCall,
+  PushAnswer,
+  PushCall,
+  Refusal,
+  TokenSource,
+  Transport,
+} from "./transport/port.ts";
 export { WebSocketTransport, type WebSocketTransportOptions } from "./transport/websocket.ts";
 export {
   boolean,

@@ -1,6 +1,7 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
+export { contentDigest, type RowDigest, rowDigest, TableDigest } from "./digest.ts";
 export {
   CONSUMER_FAULTS,
   type ConsumerFault,

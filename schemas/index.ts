@@ -1,4 +1,5 @@
 /** Every shape that crosses a boundary. No I/O. */
+export * from "./chunk.ts";
 export * from "./delta.ts";
 export * from "./errors.ts";
 export * as proto from "./gen/lakesync_pb.js";

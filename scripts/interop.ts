@@ -6,6 +6,7 @@
  * developer's. Without Java, Spark's tests are left out and named.
  */
 import { execFileSync } from "node:child_process";
+import { prepareNessie } from "./interop/foreign.ts";
 import { missingSystemPackages, preparePython } from "./interop/python.ts";
 import { INTEROP_KIND } from "./testing/kinds.ts";
 import { lastLine, runVitest } from "./testing/run.ts";
@@ -20,7 +21,9 @@ function prepare(): string[] {
     execFileSync("apt-get", install, { stdio: "inherit", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
   }
   preparePython();
-  return missingSystemPackages();
+  const missingNow = missingSystemPackages();
+  if (!missingNow.includes(JAVA)) prepareNessie();
+  return missingNow;
 }
 
 let failed = 1;

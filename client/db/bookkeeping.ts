@@ -47,4 +47,8 @@ export type MetaKey =
   | "tables"
   /** "1" while a resync is under way. */
   | "sweep"
+  /** What a device without data installs before it pulls, as JSON; "off" where it has to pull (sync/bootstrap.ts). */
+  | "checkpoint"
+  /** How many chunks of it are installed. */
+  | "installed"
   | "identity";

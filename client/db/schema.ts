@@ -133,6 +133,9 @@ function checkSql(table: string, c: DeviceColumn, update: boolean): string[] {
   return checks;
 }
 
+export const dropInsertTriggerSql = (table: DeviceTable): string =>
+  `DROP TRIGGER IF EXISTS ${quote(`lakesync_insert_${table.name}`)};`;
+
 /**
  * The triggers of a table. An insert names every cell that is not NULL, an update the cells that it changed; what a cell
  * or row was before goes into `old`, so that the gateway's row can be recovered (see rows.ts). A change of the row id is a

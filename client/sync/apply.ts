@@ -21,7 +21,7 @@ import {
 import type { SqlValue } from "../db/driver.ts";
 import type { Transaction } from "../db/local-db.ts";
 import { type DeviceColumn, type DeviceTable, quote, rowsTable } from "../db/schema.ts";
-import { assertType, fromStored, toStored } from "../db/values.ts";
+import { assertType, type DeviceType, fromStored, toStored } from "../db/values.ts";
 import { dropEntries, type OutboxEntry, pendingOf } from "./outbox.ts";
 import {
   type Cells,
@@ -138,7 +138,7 @@ async function knownAmong(
   const [held, waiting] = any.rows[0] as [number, number];
   const known = new Map<string, Stamp | undefined>();
   const ids = JSON.stringify(rowIds);
-  if (held) {
+  if (held && !(await isNewGround(tx, rows, rowIds, ids))) {
     const found = await tx.run(
       `SELECT r.id, iif(r.del IS NULL AND r.cells IS NULL AND r.base IS NULL, r.ins, NULL)
        FROM json_each(?) j CROSS JOIN ${rows} r ON r.id = j.value`,
@@ -156,6 +156,18 @@ async function knownAmong(
   return known;
 }
 
+/** Whether no row is known between the least and the greatest of some ids: so it is while a device is filled. */
+async function isNewGround(tx: Transaction, rows: string, rowIds: readonly string[], text: string): Promise<boolean> {
+  if (!/^[ -~]*$/.test(text)) return false; // SQLite compares bytes, JavaScript units
+  let [least, greatest] = [rowIds[0] as string, rowIds[0] as string];
+  for (const id of rowIds) {
+    if (id < least) least = id;
+    if (id > greatest) greatest = id;
+  }
+  const sql = `SELECT EXISTS (SELECT 1 FROM ${rows} WHERE id BETWEEN ? AND ?)`;
+  return (await tx.run(sql, [least, greatest])).rows[0]?.[0] === 0;
+}
+
 const insertKnownSql = (table: DeviceTable): string =>
   `INSERT OR REPLACE INTO ${rowsTable(table.name)} (id, ins, del, cells, base) VALUES (?, ?, ?, ?, ?)`;
 
@@ -169,28 +181,62 @@ async function insertFresh(tx: Transaction, table: DeviceTable, batch: DeltaBatc
   if (entries.length === 0) return;
   const data = new Map(batch.columns.map((c) => [c.name, c.values]));
   const sources = table.columns.map((c) => ({ name: c.name, type: c.type, values: data.get(c.name) }));
-  const rows: SqlValue[][] = [];
-  const known: SqlValue[][] = [];
+  const known: string[] = [];
   for (const at of entries) {
-    const rowId = batch.rowIds[at] as string;
     const stamp = makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at));
-    const row: SqlValue[] = [rowId];
-    const nulls: Record<string, Stamp> = {};
-    let anyNull = false;
-    for (const { name, type, values } of sources) {
-      const value = values?.[at];
-      const absent = value === undefined || isAbsent(value);
-      if (value === null) {
-        nulls[name] = stamp;
-        anyNull = true;
-      }
-      row.push(absent ? null : toStored(type, value as Scalar));
-    }
-    rows.push(row);
-    known.push([rowId, stamp, null, anyNull ? JSON.stringify(nulls) : null, null]);
+    const nulls = sources.filter(({ values }) => values?.[at] === null).map(({ name }) => [name, stamp]);
+    const cells = nulls.length > 0 ? JSON.stringify(Object.fromEntries(nulls)) : null;
+    known.push(JSON.stringify([batch.rowIds[at], stamp, cells]));
   }
-  await tx.runMany(insertRowSql(table), rows);
-  await tx.runMany(insertKnownSql(table), known);
+  const columns = [table.key, ...table.columns.map((c) => c.name)];
+  const rows = jsonRows(batch.rowIds, sources, entries);
+  if (rows) await insertJson(tx, quote(table.name), columns.map(quote), rows);
+  else await tx.runMany(insertRowSql(table), boundRows(batch.rowIds, sources, entries));
+  await insertJson(tx, rowsTable(table.name), ["id", "ins", "cells"], known);
+}
+
+/** Many rows by one statement: several times as fast as a statement a row, each of whose values crosses by itself. */
+async function insertJson(tx: Transaction, into: string, columns: string[], rows: string[]) {
+  const values = columns.map((_, at) => `value ->> ${at}`).join(", ");
+  await tx.run(`INSERT INTO ${into} (${columns.join(", ")}) SELECT ${values} FROM json_each(?)`, [
+    `[${rows.join(",")}]`,
+  ]);
+}
+
+interface Source {
+  readonly type: DeviceType;
+  readonly values: readonly unknown[] | undefined;
+}
+
+const cellAt = ({ values }: Source, at: number): Scalar => {
+  const value = values?.[at];
+  return value === undefined || isAbsent(value) ? null : (value as Scalar);
+};
+
+const boundRows = (rowIds: readonly string[], sources: readonly Source[], entries: readonly number[]): SqlValue[][] =>
+  entries.map((at) => [rowIds[at] as string, ...sources.map((s) => toStored(s.type, cellAt(s, at)))]);
+
+/** JSON of each row; undefined where SQLite would not read it back exactly: bytes, fractions, text with NUL. */
+function jsonRows(rowIds: readonly string[], sources: readonly Source[], entries: readonly number[]) {
+  const rows: string[] = [];
+  for (const at of entries) {
+    let row = `[${JSON.stringify(rowIds[at])}`;
+    for (const source of sources) {
+      const cell = jsonOf(source.type, cellAt(source, at));
+      if (cell === undefined) return undefined;
+      row += `,${cell}`;
+    }
+    rows.push(`${row}]`);
+  }
+  return rows;
+}
+
+function jsonOf(type: DeviceType, value: Scalar): string | undefined {
+  if (value === null) return "null";
+  if (typeof value === "boolean") return value ? "1" : "0";
+  if (typeof value === "number") return Number.isSafeInteger(value) ? String(value) : undefined;
+  if (type === "integer" || type === "timestamp") return value; // digits, beyond what a number holds
+  return type === "bytes" || value.includes("\0") ? undefined : JSON.stringify(value);
 }
 
 interface Held {

@@ -55,10 +55,21 @@ export interface SyncEvents {
   synced: SyncReport;
   /** A part of a round is done. */
   progress: SyncReport;
+  /** A device without data is being filled. */
+  firstSync: FirstSync;
   /** The gateway refused an edit, and it was taken back (C6). */
   rejected: RejectedEdit;
   error: LakeSyncError;
   status: SyncStatus;
+}
+
+/** How far a first sync has come. */
+export interface FirstSync {
+  readonly rows: number;
+  /** That were downloaded. */
+  readonly bytes: number;
+  /** Rows in all, as far as the gateway knows. */
+  readonly total: number;
 }
 
 /** Between the tabs of a database: what the one that leads says of sync, or the question for it. */
@@ -242,6 +253,7 @@ export class SyncCoordinator {
         this.#emitter.emit("progress", step);
         if (step.rejected > 0) void this.#tellRejections();
       },
+      firstSync: (step: FirstSync) => this.#emitter.emit("firstSync", step),
     };
     const run = async (): Promise<SyncReport> => {
       try {

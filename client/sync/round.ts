@@ -7,8 +7,9 @@
  */
 import { ERRORS, type HlcText, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB } from "../db/local-db.ts";
-import type { Page, PushAnswer, Transport } from "../transport/port.ts";
+import type { Checkpoint, Page, PushAnswer, Transport } from "../transport/port.ts";
 import { applyBatch, settle } from "./apply.ts";
+import { install } from "./bootstrap.ts";
 import { learnOffset, receive, restamp } from "./device-clock.ts";
 import { type OutboxEntry, readOutbox, toBatches } from "./outbox.ts";
 import { recordRejections, type Verdict } from "./rejections.ts";
@@ -29,6 +30,7 @@ export interface RoundOptions {
 export interface RoundEvents {
   /** Something was acknowledged, refused or applied: the round is alive. */
   progress(step: { readonly pushed: number; readonly pulled: number; readonly rejected: number }): void;
+  firstSync(step: { readonly rows: number; readonly bytes: number; readonly total: number }): void;
 }
 
 /** Codes of a whole answer that some delta in it may be the cause of: the batch is halved until it is found. */
@@ -43,6 +45,7 @@ export class Round {
   #batchDeltas: number;
   #restamped = false;
   #renamed = false;
+  #installed = false;
 
   constructor(db: LocalDB, transport: Transport, options: RoundOptions, events: RoundEvents, signal: AbortSignal) {
     this.#db = db;
@@ -158,6 +161,7 @@ export class Round {
   async #pullPage(): Promise<boolean> {
     const db = this.#db;
     const cursor = await this.#cursor();
+    if (cursor === "" && (await this.#install())) return true;
     const { clientId } = db;
     const { tables, pageBytes: maxBytes } = this.#options;
     let timed: Timed<Page>;
@@ -167,7 +171,11 @@ export class Round {
       if (!isLakeSyncError(error)) throw error;
       if (error.code === "ClientIdTaken") await this.#rename(error);
       else if (cursor !== "" && (error.code === "CursorExpired" || error.code === "BadCursor"))
-        await db.transaction((tx) => tx.setMeta("cursor", ""));
+        await db.transaction(async (tx) => {
+          await tx.setMeta("cursor", "");
+          // What was just installed is too old already: the next would be, too.
+          if (this.#installed) await tx.setMeta("checkpoint", "off");
+        });
       else throw error;
       return true;
     }
@@ -181,10 +189,38 @@ export class Round {
       const newest = page.batches.map((batch) => maxHlc(batch.hlcs));
       await receive(tx, [...newest, page.serverHlc]);
       await tx.setMeta("cursor", page.cursor);
+      if (cursor === "") await tx.setMeta("checkpoint", "");
     });
     const pulled = page.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
     this.#events.progress({ pushed: 0, pulled, rejected: 0 });
     return page.hasMore;
+  }
+
+  /** A device without data takes a checkpoint, where there is one. @returns whether it did */
+  async #install(): Promise<boolean> {
+    const { checkpoint, chunk } = this.#transport;
+    if (!checkpoint || !chunk) return false;
+    const held = await this.#db.transaction((tx) => tx.getMeta("checkpoint"));
+    if (held === "off") return false;
+    const { tables } = this.#options;
+    const ask = <T>(request: (signal: AbortSignal) => Promise<T>) => this.#ask(request).then(({ answer }) => answer);
+    // Without a checkpoint the pull brings everything; and what is wrong with the gateway the pull will say.
+    const offer = () => ask((signal) => checkpoint.call(this.#transport, tables, signal)).catch(() => undefined);
+    const plan = held ? (JSON.parse(held) as Checkpoint) : await offer();
+    if (!plan?.cursor) return false;
+    const done = await install(this.#db, plan, {
+      offer,
+      chunk: (name) => ask((signal) => chunk.call(this.#transport, name, signal)),
+      progress: (step, rows) => {
+        this.#events.progress({ pushed: 0, pulled: rows, rejected: 0 });
+        this.#events.firstSync(step);
+      },
+      push: async () => {
+        while (await this.#pushBatch());
+      },
+    });
+    this.#installed ||= done;
+    return done;
   }
 
   /** Where to go on. A cursor stands for the tables that were asked for: an app that wants more of them starts from nothing. */
@@ -200,7 +236,9 @@ export class Round {
     const enough = had.length === 0 || (tables.length > 0 && tables.every((table) => had.includes(table)));
     await this.#db.transaction(async (tx) => {
       await tx.setMeta("tables", wanted);
-      if (!enough) await tx.setMeta("cursor", "");
+      if (enough) return;
+      await tx.setMeta("cursor", "");
+      await tx.setMeta("checkpoint", "");
     });
     return enough ? cursor : "";
   }

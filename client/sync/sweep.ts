@@ -12,6 +12,13 @@ import { type Applier, forgetRows } from "./apply.ts";
 const CHUNK_ROWS = 5000;
 
 export class Sweep {
+  readonly #replace: boolean;
+
+  /** @param replace whether a row that comes for the first time replaces what was known of it, or is merged with it */
+  private constructor(replace: boolean) {
+    this.#replace = replace;
+  }
+
   /** A new one, with the first page of a pull from nothing. */
   static async begin(tx: Transaction): Promise<Sweep | undefined> {
     let known = false;
@@ -21,21 +28,21 @@ export class Sweep {
     }
     await tx.run("DELETE FROM lakesync_seen");
     await tx.setMeta("sweep", known ? "1" : "0");
-    return known ? new Sweep() : undefined;
+    return known ? new Sweep(true) : undefined;
   }
 
-  /** The one under way, if there is one. */
-  static async resume(tx: Transaction): Promise<Sweep | undefined> {
-    return (await tx.getMeta("sweep")) === "1" ? new Sweep() : undefined;
+  /** The one under way, if there is one. A checkpoint may be older than what the device knows, and is merged. */
+  static async resume(tx: Transaction, replace = true): Promise<Sweep | undefined> {
+    return (await tx.getMeta("sweep")) === "1" ? new Sweep(replace) : undefined;
   }
 
-  /** Notes rows as brought. @returns those that come for the first time */
+  /** Notes rows as brought. @returns those that are to be replaced */
   async mark(tx: Transaction, table: DeviceTable, rowIds: readonly string[]): Promise<Set<string>> {
     const { rows } = await tx.run(
       "INSERT INTO lakesync_seen (tbl, row_id) SELECT ?, value FROM json_each(?) WHERE true ON CONFLICT DO NOTHING RETURNING row_id",
       [table.id, JSON.stringify(rowIds)],
     );
-    return new Set(rows.map(([id]) => id as string));
+    return new Set(this.#replace ? rows.map(([id]) => id as string) : []);
   }
 
   /** With the last page. */

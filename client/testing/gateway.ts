@@ -1,5 +1,16 @@
 /** A whole gateway in the process of a test: one real shard engine over SQLite in memory, behind the transport port. */
-import { isAlive, merge, type Position, type RowState, ShardEngine, type SqlStore } from "../../core/index.ts";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import {
+  accessFingerprint,
+  ChunkBuilder,
+  isAlive,
+  merge,
+  type Position,
+  type RowState,
+  ShardEngine,
+  type SqlStore,
+} from "../../core/index.ts";
 import {
   type Claims,
   type ClientId,
@@ -8,6 +19,7 @@ import {
   type Delta,
   type DeltaBatch,
   deltasOf,
+  encodeChunk,
   type HlcText,
   LakeSyncError,
   PAGE_BYTES_DEFAULT,
@@ -18,7 +30,7 @@ import {
 } from "../../schemas/index.ts";
 import { type Cells, visibleOf } from "../sync/rows.ts";
 import type { LocalGateway } from "../transport/local.ts";
-import type { Page, PullCall, PushAnswer, PushCall } from "../transport/port.ts";
+import type { Checkpoint, CheckpointChunk, Page, PullCall, PushAnswer, PushCall } from "../transport/port.ts";
 
 export type Tables = Readonly<Record<string, Readonly<Record<string, ColumnType>>>>;
 
@@ -40,6 +52,10 @@ export class TestGateway {
   resyncByPage = true;
   pushes = 0;
   pulls = 0;
+  checkpoint: Checkpoint = { cursor: "", chunks: [], rows: 0 };
+  readonly chunks = new Map<string, Uint8Array>();
+  /** Names of chunks that were asked for. */
+  readonly chunkCalls: string[] = [];
   readonly #tables: Tables;
   readonly #pokes = new Set<(hint: string) => void>();
   readonly #merged = new Map<string, Map<string, RowState>>();
@@ -80,9 +96,48 @@ export class TestGateway {
     });
   }
 
+  /** Makes a checkpoint of everything, in chunks of about so many characters, for whoever sees everything. */
+  async makeCheckpoint(chunkChars: number): Promise<Checkpoint> {
+    this.chunks.clear();
+    const named: CheckpointChunk[] = [];
+    for (const schema of this.engine.config?.tables ?? []) {
+      let builder = new ChunkBuilder(schema, false, chunkChars);
+      const close = async () => {
+        if (builder.empty) return;
+        const { batch } = builder.build();
+        const body = await gzip(encodeChunk([batch]));
+        const name = `${schema.table}-${named.length}`;
+        this.chunks.set(name, body);
+        const { length: rows } = batch.rowIds;
+        named.push({ name, rows, bytes: body.length, sha256: bytesToHex(sha256(body)) });
+        builder = new ChunkBuilder(schema, false, chunkChars);
+      };
+      for (const row of this.engine.checkpointRows(schema.table, "", Number.POSITIVE_INFINITY).rows) {
+        builder.add(row);
+        if (builder.full) await close();
+      }
+      await close();
+    }
+    const { rules, rulesVersion } = this.engine.config as NonNullable<typeof this.engine.config>;
+    const fingerprint = accessFingerprint(rules, rulesVersion, { sub: "alice", role: "client" });
+    const position: Position = { at: "tail", seq: this.engine.head, exact: false };
+    const rows = named.reduce((sum, chunk) => sum + chunk.rows, 0);
+    this.checkpoint = { cursor: JSON.stringify({ position, fingerprint }), chunks: named, rows };
+    return this.checkpoint;
+  }
+
+  async #chunk(name: string): Promise<Uint8Array> {
+    this.chunkCalls.push(name);
+    const body = this.chunks.get(name);
+    if (body) return body;
+    throw new LakeSyncError("CursorExpired", "The chunk is gone.");
+  }
+
   /** The gateway as one user sees it. */
   as(claims: Claims = { sub: "alice", role: "client" }): LocalGateway {
     return {
+      checkpoint: async () => this.checkpoint,
+      chunk: (name) => this.#chunk(name),
       push: (call) => this.#push(call, claims),
       pull: (call) => this.#pull(call, claims),
       subscribe: (onPoke) => {
@@ -150,3 +205,8 @@ export class TestGateway {
     };
   }
 }
+
+const gzip = async (bytes: Uint8Array): Promise<Uint8Array> => {
+  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream as BodyInit).arrayBuffer());
+};

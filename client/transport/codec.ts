@@ -17,7 +17,7 @@ import type { Shape } from "./protobuf.ts";
 
 const COLUMN_DATA = { name: { no: 1, type: "string" }, values: { no: 2, type: "string" } } as const;
 
-const DELTA_BATCH = {
+export const DELTA_BATCH = {
   table: { no: 1, type: "string" },
   count: { no: 2, type: "uint32" },
   ops: { no: 3, type: "string" },

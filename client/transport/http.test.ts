@@ -34,6 +34,10 @@ async function serve(intercept: (request: IncomingMessage, response: ServerRespo
     const { "content-encoding": encoding, authorization } = request.headers;
     seen.push({ url: request.url ?? "", encoding, authorization });
     if (intercept(request, response)) return;
+    if (request.method === "GET") {
+      response.writeHead(404).end();
+      return;
+    }
     const raw = Buffer.concat(chunks);
     const body = new Uint8Array(encoding === "gzip" ? gunzipSync(raw) : raw);
     const answer = request.url?.endsWith("/push") ? await push(body) : await pull(body);
@@ -112,7 +116,8 @@ test("[C7] a 401 costs one fresh token and one retry, not data", async () => {
   await sync.tracker.insert("todos", "1", { title: "milk" });
   await sync.syncOnce();
   expect([...gateway.rows("todos").keys()]).toEqual(["1"]);
-  expect(asked).toEqual([false, true, false, true]);
+  // The push, the question for a checkpoint, the pull.
+  expect(asked).toEqual([false, true, false, true, false, true]);
   valid = "none";
   await sync.tracker.insert("todos", "2", { title: "bread" });
   seen.length = 0;

@@ -14,6 +14,7 @@ import {
   pushMessage,
 } from "./codec.ts";
 import {
+  type Checkpoint,
   getToken,
   type Page,
   type PullCall,
@@ -57,18 +58,28 @@ export class HttpTransport implements Transport {
 
   async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
     const body = encode(PUSH_REQUEST, pushMessage(call));
-    const answer = await this.#post("push", body, signal);
+    const answer = await this.#ask("push", body, signal);
     return pushAnswer(decode(PUSH_RESPONSE, answer));
   }
 
   async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
     const body = encode(PULL_REQUEST, pullMessage(call));
-    const answer = await this.#post("pull", body, signal);
+    const answer = await this.#ask("pull", body, signal);
     return pageOf(decode(PULL_RESPONSE, answer));
   }
 
-  async #post(route: "push" | "pull", body: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const zip = this.#gzip && body.length > GZIP_MIN_BYTES;
+  async checkpoint(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint> {
+    const answer = await this.#ask(`checkpoint?tables=${tables}`, undefined, signal);
+    return JSON.parse(new TextDecoder().decode(answer));
+  }
+
+  async chunk(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#ask(`checkpoint/${encodeURIComponent(name)}`, undefined, signal);
+  }
+
+  /** @param body of a POST; a GET without */
+  async #ask(route: string, body: Uint8Array | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const zip = this.#gzip && body !== undefined && body.length > GZIP_MIN_BYTES;
     const sent = zip ? await gzip(body) : body;
     for (const stale of [false, true]) {
       const token = await getToken(this.#token, stale);
@@ -83,7 +94,7 @@ export class HttpTransport implements Transport {
 
   async #send(
     route: string,
-    body: Uint8Array,
+    body: Uint8Array | undefined,
     zipped: boolean,
     token: string,
     signal: AbortSignal | undefined,
@@ -94,14 +105,14 @@ export class HttpTransport implements Transport {
     const timer = this.#platform.timers.set(stop, this.#timeoutMs);
     try {
       const response = await this.#platform.fetch(`${this.#base}/${route}`, {
-        method: "POST",
+        method: body ? "POST" : "GET",
         headers: {
           authorization: `Bearer ${token}`,
-          "content-type": PROTOBUF,
           accept: PROTOBUF,
+          ...(body ? { "content-type": PROTOBUF } : {}),
           ...(zipped ? { "content-encoding": "gzip" } : {}),
         },
-        body: body as Uint8Array<ArrayBuffer>,
+        ...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
         signal: abort.signal,
       });
       const { ok, status, headers } = response;

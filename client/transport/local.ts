@@ -1,10 +1,12 @@
 /** A gateway in the same process, for tests and simulations: calls instead of requests. */
-import type { Page, PullCall, PushAnswer, PushCall, Transport, TransportEvents } from "./port.ts";
+import type { Checkpoint, Page, PullCall, PushAnswer, PushCall, Transport, TransportEvents } from "./port.ts";
 
 /** What answers; errors are thrown as `LakeSyncError`. */
 export interface LocalGateway {
   push(call: PushCall): Promise<PushAnswer> | PushAnswer;
   pull(call: PullCall): Promise<Page> | Page;
+  checkpoint?(tables: readonly string[]): Promise<Checkpoint>;
+  chunk?(name: string): Promise<Uint8Array>;
   /** Calls back when there is something new. @returns a function that ends it */
   subscribe?(onPoke: (cursorHint: string) => void): () => void;
 }
@@ -22,6 +24,14 @@ export class LocalTransport implements Transport {
 
   async pull(call: PullCall): Promise<Page> {
     return this.#gateway.pull(call);
+  }
+
+  async checkpoint(tables: readonly string[]): Promise<Checkpoint> {
+    return (await this.#gateway.checkpoint?.(tables)) ?? { cursor: "", chunks: [], rows: 0 };
+  }
+
+  async chunk(name: string): Promise<Uint8Array> {
+    return (await this.#gateway.chunk?.(name)) ?? new Uint8Array(0);
   }
 
   listen(events: TransportEvents): () => void {

@@ -43,6 +43,25 @@ export interface Page {
   readonly serverHlc: HlcText;
 }
 
+export interface CheckpointChunk {
+  readonly name: string;
+  /** 0 where the gateway looks them up when they are asked for. */
+  readonly rows: number;
+  /** As they come, compressed; 0 likewise. */
+  readonly bytes: number;
+  /** Of what comes, in hex; absent likewise. */
+  readonly sha256?: string;
+}
+
+/** All rows that the device may see, in parts, and the cursor that stands behind them. */
+export interface Checkpoint {
+  /** "" when there is nothing to install. */
+  readonly cursor: string;
+  /** To be installed in this order. */
+  readonly chunks: readonly CheckpointChunk[];
+  readonly rows: number;
+}
+
 export interface TransportEvents {
   /** The gateway has something new. */
   poke(cursorHint: string): void;
@@ -54,6 +73,10 @@ export interface Transport {
   /** Rejects with a `LakeSyncError`; `details.retryAfterMs` where the gateway said when to come back. */
   push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer>;
   pull(call: PullCall, signal?: AbortSignal): Promise<Page>;
+  /** Where a device without data begins; absent where there is only `pull`. */
+  checkpoint?(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint>;
+  /** A part of it, gzipped. Rejects with `CursorExpired` when it is gone. */
+  chunk?(name: string, signal?: AbortSignal): Promise<Uint8Array>;
   /** Starts listening for pokes, where the transport can. @returns a function that stops it */
   listen?(events: TransportEvents): () => void;
 }

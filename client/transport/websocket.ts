@@ -19,6 +19,7 @@ import { backoffMs } from "../sync/machine.ts";
 import { FRAME, gatewayError, pageOf, pullMessage, pushAnswer, pushMessage } from "./codec.ts";
 import { HttpTransport, type HttpTransportOptions } from "./http.ts";
 import {
+  type Checkpoint,
   getToken,
   type Page,
   type PullCall,
@@ -94,6 +95,14 @@ export class WebSocketTransport implements Transport {
     const { page } = await this.#request({ pull: pullMessage(call) }, signal);
     if (page) return pageOf(page);
     throw unexpected("page");
+  }
+
+  checkpoint(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint> {
+    return this.#http.checkpoint(tables, signal);
+  }
+
+  chunk(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#http.chunk(name, signal);
   }
 
   listen(events: TransportEvents): () => void {

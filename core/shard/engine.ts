@@ -17,15 +17,18 @@ import {
   LakeSyncError,
   LOG_BYTES_MAX,
   NO_RULES,
+  ok,
   RETRY_AFTER_SECONDS,
   type Result,
   type Seq,
   type TableSchema,
 } from "../../schemas/index.ts";
+import { TableDigest } from "../digest.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
 import type { ShardConfig } from "./config.ts";
+import { addRows, columnNames, countRows, type Digests, readDigests, writeDigests } from "./digests.ts";
 import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
@@ -34,7 +37,7 @@ import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from
 import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
-import { createTables, type PackedRow, readMeta, writeMeta, writeRows } from "./store.ts";
+import { createTables, type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
 
 export interface ShardLimits {
@@ -69,6 +72,7 @@ export class ShardEngine {
   #flushed = 0;
   #lease: Lease | undefined;
   #aside: Aside = new Map();
+  #digests: Digests = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
 
@@ -96,6 +100,11 @@ export class ShardEngine {
       "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
     );
     this.#head = Math.max(top?.head ?? 0, this.#flushed, Number(readMeta(sql, "head") ?? 0));
+    this.#digests = readDigests(sql, (t) => this.#schema(t));
+  }
+
+  #schema(t: number): TableSchema | undefined {
+    return this.#configured().tables.find(({ table }) => table === this.#numbers.get(t));
   }
 
   #measureLog(): void {
@@ -191,14 +200,18 @@ export class ShardEngine {
       leaseFrom: lease?.from ?? boundary,
       aside: this.#aside,
       tableNumber: (name: string) => this.#tableNumber(name),
+      digest: (t: number) => this.#digests.get(t) ?? new TableDigest(),
     };
     const result = this.#atomically(() => push(context, input));
-    if (result.ok && result.value.loggedDeltas > 0) {
-      this.#head = result.value.head;
-      this.#logBytes += result.value.loggedBytes;
+    if (!result.ok) return result;
+    const { head, loggedBytes, loggedDeltas, digests, ...outcome } = result.value;
+    if (loggedDeltas > 0) {
+      this.#head = head;
+      for (const [t, digest] of digests) this.#digests.set(t, digest);
+      this.#logBytes += loggedBytes;
       this.#oldestMs ??= input.nowMs;
     }
-    return result;
+    return ok(outcome);
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
@@ -212,7 +225,23 @@ export class ShardEngine {
       head: this.#head,
       tableNumber: (name: string) => this.#names.get(name) ?? 0,
       tableName: (t: number) => this.#numbers.get(t) ?? "",
+      digest: (name: string) => this.digest(name),
     };
+  }
+
+  /** Of a table's rows that are here (V1). */
+  digest(table: string): TableDigest {
+    return this.#digests.get(this.#names.get(table) ?? 0) ?? new TableDigest();
+  }
+
+  /** The same, by reading every row: what it has to be. */
+  countDigest(table: string): TableDigest {
+    const t = this.#names.get(table) ?? 0;
+    return countRows(this.#sql, t, this.#schema(t));
+  }
+
+  #ownDigests(): Record<string, string> {
+    return Object.fromEntries([...this.#digests].map(([t, digest]) => [this.#numbers.get(t) ?? "", String(digest)]));
   }
 
   /** What a token may see of some rows of a table, as they are now. */
@@ -254,7 +283,15 @@ export class ShardEngine {
     const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
     const lease: Lease = open
       ? { ...open, token, expiresMs, attempt: open.attempt + 1 }
-      : { token, from: this.#flushed as Seq, to: this.#head as Seq, expiresMs, attempt: 1, toMs: top?.at ?? nowMs };
+      : {
+          token,
+          from: this.#flushed as Seq,
+          to: this.#head as Seq,
+          expiresMs,
+          attempt: 1,
+          toMs: top?.at ?? nowMs,
+          digests: this.#ownDigests(),
+        };
     this.#atomically(() => writeMeta(this.#sql, "lease", JSON.stringify(lease)));
     this.#lease = lease;
     const names = tablesIn(this.#sql, lease).map((t) => this.#numbers.get(t));
@@ -306,6 +343,7 @@ export class ShardEngine {
       dropLists(this.#sql, nowMs - this.#limits.listMs, lease.to - this.#limits.listDeltas);
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
+      writeDigests(this.#sql, this.#digests, this.#head);
     });
     if (retry) {
       this.#lease = { ...lease, expiresMs: nowMs };
@@ -363,6 +401,7 @@ export class ShardEngine {
       return { id, seq, state: packRow({ ...row, flushedSeq: flushedVersion(row, Number.POSITIVE_INFINITY as Seq) }) };
     });
     this.#atomically(() => {
+      this.#countImport(table, moved, Math.max(head, this.#head));
       writeRows(this.#sql, this.#tableNumber(table), moved);
       if (clocks.length > 0) noteMovedClocks(this.#sql, this.#tableNumber(table), clocks);
       if (head > this.#head) writeMeta(this.#sql, "head", String(head));
@@ -373,6 +412,22 @@ export class ShardEngine {
     this.#head = head;
   }
 
+  /** A copy may come again: what is there is taken out first. */
+  #countImport(table: string, rows: readonly PackedRow[], head: number): void {
+    const t = this.#tableNumber(table);
+    const digest = (this.#digests.get(t) ?? new TableDigest()).copy();
+    const nameOf = columnNames(this.#schema(t));
+    const there = readRows(
+      this.#sql,
+      t,
+      rows.map(({ id }) => id),
+    );
+    addRows(digest, there, nameOf, "remove");
+    addRows(digest, rows, nameOf);
+    this.#digests.set(t, digest);
+    writeDigests(this.#sql, this.#digests, head);
+  }
+
   /** Forgets a table's rows after they have moved. */
   dropRows(table: string): void {
     const t = this.#names.get(table);
@@ -380,6 +435,8 @@ export class ShardEngine {
     this.#atomically(() => {
       this.#sql.exec("DELETE FROM rows WHERE t = ?", t);
       forgetMovedClocks(this.#sql, t);
+      this.#digests.delete(t);
+      writeDigests(this.#sql, this.#digests, this.#head);
     });
   }
 

@@ -26,6 +26,8 @@ export interface Lease {
   readonly attempt: number;
   /** Gateway time of the last entry, milliseconds since 1970. */
   readonly toMs: number;
+  /** Digests of the shard's tables at `to` (V1). */
+  readonly digests?: Readonly<Record<string, string>>;
 }
 
 export interface FlushPage<T> {

@@ -48,7 +48,10 @@ type StoredEdits = { ops: string; hlcs: string; columns: [number, (Scalar | Abse
 /** Chars of one log row's text; three bytes each at most, against the 2 MB of a SQLite row. */
 const ENTRY_CHARS = 400 * 1024;
 
-/** Appends entries from `first` on, in as few rows as fit. @returns bytes (UTF-16 units) added */
+/**
+ * Appends entries from `first` on, in as few rows as fit.
+ * @param digest of the table after them @returns bytes (UTF-16 units) added
+ */
 export function appendLog(
   sql: SqlStore,
   t: number,
@@ -56,6 +59,7 @@ export function appendLog(
   first: number,
   entries: readonly LogEntry[],
   at: number,
+  digest: string | null,
 ): number {
   const edits = JSON.stringify(packEdits(entries));
   const images = entries.flatMap((e, k) => (e.image ? [[k, e.image]] : []));
@@ -66,8 +70,8 @@ export function appendLog(
   const bytes = edits.length + changes.length + (cowText?.length ?? 0);
   if (bytes > ENTRY_CHARS && entries.length > 1) {
     const half = entries.length >> 1;
-    const left = appendLog(sql, t, client, first, entries.slice(0, half), at);
-    return left + appendLog(sql, t, client, first + half, entries.slice(half), at);
+    const left = appendLog(sql, t, client, first, entries.slice(0, half), at, null);
+    return left + appendLog(sql, t, client, first + half, entries.slice(half), at, digest);
   }
   let low = entries[0]?.hlc as HlcText;
   let high = low;
@@ -76,8 +80,8 @@ export function appendLog(
     if (hlc > high) high = hlc;
   }
   sql.exec(
-    "INSERT INTO log (first, last, t, client, low, high, at, bytes, changes, cow, edits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    ...[first, first + entries.length - 1, t, client, low, high, at, bytes, changes, cowText, edits],
+    "INSERT INTO log (first, last, t, client, low, high, at, bytes, digest, changes, cow, edits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    ...[first, first + entries.length - 1, t, client, low, high, at, bytes, digest, changes, cowText, edits],
   );
   return bytes;
 }

@@ -30,6 +30,7 @@ import {
   stampHlc,
   type TableSchema,
 } from "../../schemas/index.ts";
+import type { TableDigest } from "../digest.ts";
 import { cellOf, isAlive, type RowState } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint, type TableAccess, tableAccess } from "../sync-rules.ts";
@@ -66,6 +67,8 @@ export interface PullPage {
   readonly resync: boolean;
   /** Bytes of the page, roughly. */
   readonly bytes: number;
+  /** Of the tables that the token sees whole, where the page makes the device current (V1). */
+  readonly digests?: Readonly<Record<string, string>>;
 }
 
 export interface PullContext {
@@ -74,6 +77,7 @@ export interface PullContext {
   readonly head: number;
   tableNumber(name: string): number;
   tableName(t: number): string;
+  digest(table: string): TableDigest;
 }
 
 /** With one more row, of whose every column another edit survives, a batch is still one that decoders take. */
@@ -99,7 +103,8 @@ export function pull(context: PullContext, input: PullInput): Result<PullPage, L
   const page = new Page(context, input);
   const next = position?.at === "tail" ? page.tail(position.seq, position.exact) : page.scan(position);
   const hasMore = next.at === "scan" || next.seq < head;
-  return ok({ batches: page.batches(), position: next, hasMore, fingerprint, resync, bytes: page.bytes });
+  const digests = hasMore ? {} : { digests: page.digests() };
+  return ok({ batches: page.batches(), position: next, hasMore, fingerprint, resync, bytes: page.bytes, ...digests });
 }
 
 /** What a token may see of some rows of a table, as they are now. */
@@ -143,6 +148,11 @@ class Page {
 
   batches(): DeltaBatch[] {
     return [...this.#builders.values()].map((b) => b.build());
+  }
+
+  digests(): Record<string, string> {
+    const whole = [...this.#tables].filter(([, { access }]) => access.seesAll);
+    return Object.fromEntries(whole.map(([name]) => [name, String(this.#context.digest(name))]));
   }
 
   get #full(): boolean {

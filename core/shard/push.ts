@@ -17,11 +17,13 @@ import {
   type Seq,
 } from "../../schemas/index.ts";
 import { deltaId } from "../delta-id.ts";
+import { type RowDigest, rowDigest, type TableDigest } from "../digest.ts";
 import { applyEdit, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
 import type { Candidate, Refusal } from "./admit.ts";
 import type { ShardConfig } from "./config.ts";
+import { columnNames } from "./digests.ts";
 import { byTable, type Item, ownsAll, type PushInput, type TableWork } from "./input.ts";
 import { type Aside, appendLog, editKey, knownEdits, type LogEntry } from "./log.ts";
 import { movedEdits } from "./moved.ts";
@@ -58,12 +60,16 @@ export interface PushContext {
   readonly leaseFrom: number;
   readonly aside: Aside;
   tableNumber(name: string): number;
+  /** Of a table's rows, as they are before the push. */
+  digest(t: number): TableDigest;
 }
 
 export interface PushResult extends PushOutcome {
   readonly head: number;
   readonly loggedBytes: number;
   readonly loggedDeltas: number;
+  /** Of the tables that changed. */
+  readonly digests: ReadonlyMap<number, TableDigest>;
 }
 
 /**
@@ -78,13 +84,15 @@ export function push(context: PushContext, input: PushInput): Result<PushResult,
   const outcome: PushOutcome = { accepted: [], acceptedCount: 0, rejected: [], highest: "" };
   let head = context.head;
   let loggedBytes = 0;
+  const digests = new Map<number, TableDigest>();
   for (const work of byTable(context.config, input)) {
     const run = new TablePush(context, input, work, outcome);
     const written = run.write(head);
     head = written.head;
     loggedBytes += written.bytes;
+    if (written.digest) digests.set(...written.digest);
   }
-  return ok({ ...outcome, head, loggedBytes, loggedDeltas: head - context.head });
+  return ok({ ...outcome, head, loggedBytes, loggedDeltas: head - context.head, digests });
 }
 
 const utf8 = new TextEncoder();
@@ -95,6 +103,8 @@ const storedRow = (before: PackedRow | undefined): StoredRow =>
 /** What was read of a row, and what becomes of it. */
 interface Touched {
   row: StoredRow;
+  /** What the row was in its table's digest. */
+  readonly was: RowDigest | undefined;
   /** As stored, for a flush under way; absent for a new row. */
   readonly before: PackedRow | undefined;
   changed: boolean;
@@ -109,6 +119,7 @@ class TablePush {
   readonly #outcome: PushOutcome;
   readonly #access: TableAccess;
   readonly #columns: ReturnType<typeof decidingColumns>;
+  readonly #nameOf: (column: string) => string | undefined;
   #aside: ReturnType<Aside["get"]>;
   readonly #rows = new Map<string, Touched>();
   readonly #entries: LogEntry[] = [];
@@ -121,6 +132,7 @@ class TablePush {
     this.#input = input;
     this.#work = work;
     this.#outcome = outcome;
+    this.#nameOf = columnNames(work.table);
     this.#access = work.table
       ? tableAccess(config.rules, work.table, input.claims)
       : { sees: () => false, writes: () => false, seesAll: false };
@@ -128,7 +140,7 @@ class TablePush {
   }
 
   /** Judges and merges every item, then writes rows and log. @param head highest seq so far */
-  write(head: number): { head: number; bytes: number } {
+  write(head: number): { head: number; bytes: number; digest?: [number, TableDigest] } {
     const { sql, tableNumber } = this.#context;
     const { table, name, items } = this.#work;
     if (!table) {
@@ -142,21 +154,37 @@ class TablePush {
     this.#logLosers(t);
     if (this.#entries.length === 0) return { head, bytes: 0 };
     writeRows(sql, t, this.#changedRows());
-    const bytes = appendLog(sql, t, this.#input.clientId, head + 1, this.#entries, this.#input.nowMs);
-    return { head: head + this.#entries.length, bytes };
+    const digest = this.#digest(t);
+    const text = String(digest);
+    const bytes = appendLog(sql, t, this.#input.clientId, head + 1, this.#entries, this.#input.nowMs, text);
+    return { head: head + this.#entries.length, bytes, digest: [t, digest] };
+  }
+
+  /** The table's digest after the push. */
+  #digest(t: number): TableDigest {
+    const digest = this.#context.digest(t).copy();
+    for (const [id, { row, was, changed }] of this.#rows) {
+      if (!changed) continue;
+      digest.remove(was);
+      digest.add(rowDigest(id, row.state, this.#nameOf));
+    }
+    return digest;
   }
 
   #load(t: number): void {
     const ids = new Set<string>();
     for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
-    for (const before of readRows(this.#context.sql, t, [...ids]))
-      this.#rows.set(before.id, { row: storedRow(before), before, changed: false, bytes: before.state.length * 3 });
+    for (const before of readRows(this.#context.sql, t, [...ids])) {
+      const row = storedRow(before);
+      const was = rowDigest(before.id, row.state, this.#nameOf);
+      this.#rows.set(before.id, { row, was, before, changed: false, bytes: before.state.length * 3 });
+    }
   }
 
   #touch(rowId: string): Touched {
     const known = this.#rows.get(rowId);
     if (known) return known;
-    const touched: Touched = { row: newRow(), before: undefined, changed: false, bytes: 0 };
+    const touched: Touched = { row: newRow(), was: undefined, before: undefined, changed: false, bytes: 0 };
     this.#rows.set(rowId, touched);
     return touched;
   }

@@ -3,7 +3,8 @@
  *
  *   rows    (t, id)  merged state, one row written per changed row and nothing else: no index on seq, since the log and
  *                    the change lists say what changed (decision 17)
- *   log     a push's edits of one table: a blob and its change list; stays until every destination has it
+ *   log     a push's edits of one table: a blob and its change list; stays until every destination has it; with the table's
+ *           digest after it (digests.ts)
  *   lists   change lists of trimmed log entries, joined, kept for clients that catch up
  *   moved   clocks of clients that a table's former shards knew (moved.ts)
  *   names   small numbers for table names      clients  whose client id it is      meta  single values
@@ -16,7 +17,7 @@ const DDL = [
   "CREATE TABLE IF NOT EXISTS clients (client TEXT PRIMARY KEY, sub TEXT NOT NULL, trimmed TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
   "CREATE TABLE IF NOT EXISTS rows (t INTEGER NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (t, id)) WITHOUT ROWID",
   `CREATE TABLE IF NOT EXISTS log (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, t INTEGER NOT NULL, client TEXT NOT NULL,
-     low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, aside TEXT, changes TEXT NOT NULL, cow TEXT, edits TEXT NOT NULL)`,
+     low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, aside TEXT, digest TEXT, changes TEXT NOT NULL, cow TEXT, edits TEXT NOT NULL)`,
   "CREATE TABLE IF NOT EXISTS lists (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, clients TEXT NOT NULL, low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL)",
   "CREATE TABLE IF NOT EXISTS moved (t INTEGER NOT NULL, idx INTEGER NOT NULL, of INTEGER NOT NULL, client TEXT NOT NULL, upto TEXT NOT NULL, PRIMARY KEY (t, client, idx, of)) WITHOUT ROWID",
 ];

@@ -2,7 +2,7 @@
 
 export { gzip } from "./gzip.ts";
 export { type CheckpointPlace, chunkKey, isObjectName, isRun } from "./keys.ts";
-export { encodeChunk, getChunk, lookUp, type RunPlace, readCheckpoint } from "./objects.ts";
+export { getChunk, lookUp, type RunPlace, readCheckpoint } from "./objects.ts";
 export {
   type CheckpointDeps,
   type CheckpointOptions,

@@ -11,19 +11,7 @@ import {
   type LakeAdapter,
   manifestSchema,
 } from "../../core/index.ts";
-import {
-  type DeltaBatch,
-  decodeBatch,
-  decodeMessage,
-  encodeBinary,
-  foldBatch,
-  fromPlanes,
-  LakeSyncError,
-  proto,
-  type Scalar,
-  toPlanes,
-  unwrap,
-} from "../../schemas/index.ts";
+import { type DeltaBatch, decodeChunk, encodeChunk, LakeSyncError, type Scalar, unwrap } from "../../schemas/index.ts";
 import { gunzip, gzip, sha256Of } from "./gzip.ts";
 import { type CheckpointPlace, chunkKey, manifestKey, objectKey } from "./keys.ts";
 
@@ -33,21 +21,6 @@ const text = new TextDecoder();
 /** Where a run's objects are. */
 export interface RunPlace extends CheckpointPlace {
   readonly run: string;
-}
-
-/** Batches as a chunk's message, not yet compressed. Several behind each other are one. */
-export function encodeChunk(batches: readonly DeltaBatch[]): Uint8Array {
-  const some = batches.filter((batch) => batch.rowIds.length > 0);
-  const folded = some.map((batch) => {
-    const { hlcs, columns, ...packed } = foldBatch(batch);
-    return { ...packed, columns: [...columns], hlcs: toPlanes(hlcs) };
-  });
-  return encodeBinary(proto.ChunkSchema, { batches: folded, planes: true });
-}
-
-function decodeChunk(bytes: Uint8Array): DeltaBatch[] {
-  const { batches, planes } = unwrap(decodeMessage(proto.ChunkSchema, bytes));
-  return batches.map((batch) => unwrap(decodeBatch(planes ? { ...batch, hlcs: fromPlanes(batch.hlcs) } : batch)));
 }
 
 async function put(store: LakeAdapter, key: (name: string) => string, bytes: Uint8Array): Promise<string> {
@@ -88,7 +61,7 @@ export async function getChunk(
     getNamed(store, chunkKey(place, place.run, table, info.name), info.name),
     getNamed(store, objectKey(place, place.run, "rest", info.rest), info.rest),
   ]);
-  return { batches: decodeChunk(chunk), rest: JSON.parse(text.decode(rest)) as ChunkRest };
+  return { batches: unwrap(decodeChunk(chunk)), rest: JSON.parse(text.decode(rest)) as ChunkRest };
 }
 
 /** An index run: where each bucket begins, four bytes each and the end; then the buckets, each compressed by itself. */

@@ -56,6 +56,8 @@ async function evolve(
 ): Promise<LoadedTable | undefined> {
   const { metadata } = loaded;
   const next = evolvedSchema(currentSchema(metadata), table, metadata["last-column-id"]);
+  // Catalogues number schemas afresh, but Nessie refuses a number that was given.
+  const schemaId = Math.max(...metadata.schemas.map((schema) => schema["schema-id"])) + 1;
   const outcome = unwrap(
     await deps.catalogue.commit(
       ident,
@@ -67,7 +69,11 @@ async function evolve(
       [
         ...(next
           ? [
-              { action: "add-schema", schema: next.schema, "last-column-id": next.lastFieldId },
+              {
+                action: "add-schema",
+                schema: { ...next.schema, "schema-id": schemaId },
+                "last-column-id": next.lastFieldId,
+              },
               { action: "set-current-schema", "schema-id": -1 }, // the one just added
             ]
           : []),

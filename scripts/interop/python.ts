@@ -9,7 +9,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-const cache = join(import.meta.dirname, "../../.cache/interop");
+/** Survives runs, and may go at any time. */
+export const cache = join(import.meta.dirname, "../../.cache/interop");
 const venv = join(cache, "venv");
 const stamp = join(cache, "venv.sha256");
 const requirements = join(import.meta.dirname, "requirements.txt");
@@ -52,6 +53,13 @@ export function preparePython(): void {
   // Last, so that an installation that broke off is made again.
   writeFileSync(stamp, wanted);
 }
+
+/** A program that came with a package of the virtual environment. */
+export const inVenv = (program: string): string => join(venv, "bin", program);
+
+/** What a line of Python prints. */
+export const printedByPython = (line: string): string =>
+  execFileSync(inVenv("python"), ["-c", line], { encoding: "utf8" }).trim();
 
 /** Runs a script of scripts/interop (or an absolute path) and answers with what it returned. Its own prints go to stderr. */
 export async function runPython<T>(script: string, input: unknown): Promise<T> {

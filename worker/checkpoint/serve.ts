@@ -26,18 +26,11 @@ import {
   type Plain,
   type Router,
 } from "../../durable-objects/index.ts";
-import {
-  type CheckpointPlace,
-  chunkKey,
-  encodeChunk,
-  isObjectName,
-  isRun,
-  lookUp,
-  readCheckpoint,
-} from "../../lake/index.ts";
+import { type CheckpointPlace, chunkKey, isObjectName, isRun, lookUp, readCheckpoint } from "../../lake/index.ts";
 import {
   type Claims,
   decodeBatch,
+  encodeChunk,
   LakeSyncError,
   type PackedBatch,
   type Scalar,
