@@ -128,6 +128,7 @@ function flushBatch(deps: FlushDeps, table: TableSchema, lease: Lease): FlushBat
     fromSeq: lease.from,
     toSeq: lease.to,
     toMs: lease.toMs,
+    digest: lease.digests?.[table.table],
     async *rows() {
       for await (const page of pages((after) => source.flushRows(token, table.table, after))) yield rowsOf(table, page);
     },

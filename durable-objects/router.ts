@@ -7,7 +7,15 @@
  * sees it.
  */
 import { create } from "@bufbuild/protobuf";
-import { layoutOf, type PushOutcome, rowHash, type ShardMap, shardsOf, type TenantState } from "../core/index.ts";
+import {
+  layoutOf,
+  type PushOutcome,
+  rowHash,
+  type ShardMap,
+  shardsOf,
+  TableDigest,
+  type TenantState,
+} from "../core/index.ts";
 import {
   type Claims,
   type ClientId,
@@ -325,7 +333,22 @@ function pullResponse(
     ),
     cursor: encodeCursor({ ...bound, shards }),
     hasMore: [...pages.values()].some((p) => p.hasMore),
+    digests: digestsOf([...pages.values()]),
     resync,
     serverHlc: hlcToBigInt(packHlc(Date.now(), 0)),
   });
+}
+
+/** Of tables that the token sees whole, where the device is now current in every shard: their rows add up (V1). */
+function digestsOf(pages: readonly ShardPage[]): Record<string, string> {
+  if (pages.some((page) => page.hasMore)) return {};
+  const sums = new Map<string, TableDigest>();
+  for (const { digests = {} } of pages)
+    for (const [table, text] of Object.entries(digests)) {
+      const sum = sums.get(table) ?? new TableDigest();
+      sums.set(table, sum);
+      const part = TableDigest.parse(text);
+      if (part) sum.addTable(part);
+    }
+  return Object.fromEntries([...sums].map(([table, sum]) => [table, String(sum)]));
 }

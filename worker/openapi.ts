@@ -284,6 +284,21 @@ function adminPaths(): JsonObject {
         answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
       }),
     },
+    "/v1/{gatewayId}/admin/verify": {
+      get: operation({
+        id: "verify",
+        summary: "Reads everything, and says whether shards and lake hold the same rows.",
+        codes: [...SIGNED, "Unavailable", "DestinationUnavailable"],
+        answer: media({ type: "object", additionalProperties: true }),
+      }),
+      post: operation({
+        id: "verifyDevice",
+        summary: "The same, and whether a device that sends its digests by table does.",
+        codes: [...SIGNED, ...BODY, "Unavailable", "DestinationUnavailable"],
+        body: media({ type: "object", properties: { digests: { type: "object" } } }),
+        answer: media({ type: "object", additionalProperties: true }),
+      }),
+    },
     "/v1/{gatewayId}/admin/status": {
       get: operation({
         id: "status",

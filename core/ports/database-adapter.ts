@@ -47,6 +47,8 @@ export interface FlushBatch {
   readonly toSeq: Seq;
   /** Gateway time of the last entry, milliseconds since 1970, and its highest HLC stamp. */
   readonly toMs: number;
+  /** Of all of the shard's rows of this table at toSeq (V1); absent where the shard does not say. */
+  readonly digest?: string | undefined;
   /** Pages of changed rows; may be asked for again, and gives the same again. Each row appears once. */
   rows(): AsyncIterable<RowBatch>;
   /** Pages of history; likewise. */

@@ -223,6 +223,22 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#engine.remembers(seq));
   }
 
+  /** Digests of a table's rows here: as they are kept, and as they have to be by reading every row (V1). */
+  async verify(
+    address: ShardAddress,
+    table: string,
+  ): Promise<Plain<{ readonly kept: string; readonly counted: string; readonly flushed: boolean }>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const { head, unflushed } = this.#engine;
+      const [kept, counted] = [this.#engine.digest(table), this.#engine.countDigest(table)].map(String) as [
+        string,
+        string,
+      ];
+      return { kept, counted, flushed: unflushed.deltas === 0 || head === 0 };
+    });
+  }
+
   async lease(token: string) {
     return plainly(() => this.#engine.lease(Date.now(), token));
   }

@@ -131,7 +131,7 @@ class TableFlush {
   /** What to commit on this base; undefined when the staged files do not fit it any more, or nothing is left to do. */
   async prepare(base: LoadedTable): Promise<SnapshotChange | undefined> {
     const { metadata } = base;
-    const { shard, toSeq, toMs } = this.#batch;
+    const { shard, toSeq, toMs, digest } = this.#batch;
     if (metadata["table-uuid"] !== this.#uuid || watermarkOf(metadata, shard) !== this.#watermark) return undefined;
     await this.#resolveDeletes(base);
     await fault(this.#deps, "flush: after delete files, before manifests");
@@ -147,7 +147,7 @@ class TableFlush {
     const { carried, merged } = await this.#merger.merge(metadata, before);
     await fault(this.#deps, "flush: after manifests, before the commit");
     const maxHlc = this.#staged.maxHlc === "" ? 0n : hlcToBigInt(this.#staged.maxHlc);
-    const progress: Progress = { shard, toSeq, toMs, maxHlc };
+    const progress: Progress = { shard, toSeq, toMs, maxHlc, digest };
     return {
       operation: deletes.length === 0 ? "append" : files.length === 0 ? "delete" : "overwrite",
       manifests: [...merged, ...added],

@@ -40,4 +40,5 @@ export { findExactly, type KeyFields, type OldRows, type Positions } from "./pos
 export { type ScanBatch, type ScanOptions, scanSnapshot } from "./scan.ts";
 export type { Counts } from "./summary.ts";
 export { ensureTable, loadOrUndefined } from "./tables.ts";
-export { carriedSummary, currentSnapshot, watermarkOf } from "./watermark.ts";
+export { lakeContent } from "./verify.ts";
+export { carriedSummary, currentSnapshot, digestsOf, watermarkOf } from "./watermark.ts";

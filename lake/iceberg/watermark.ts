@@ -2,6 +2,7 @@
  * What a table holds of each shard (architecture, decision 6; docs/decisions has the choice).
  *
  *   snapshot summary   lakesync.watermark.<shard> = seq    of every shard, carried forward in every commit of ours
+ *                      lakesync.digest.<shard>             of the shard's rows of this table at that seq (V1)
  *                      lakesync.max-hlc, lakesync.to-ms    how far in time
  *   table properties   the same, set by the same commit    outlives expiry, and commits of engines that carry nothing
  *
@@ -10,9 +11,11 @@
 import type { Snapshot, TableMetadata } from "../../core/index.ts";
 
 const PREFIX = "lakesync.watermark.";
+const DIGEST = "lakesync.digest.";
 const MAX_HLC = "lakesync.max-hlc";
 const TO_MS = "lakesync.to-ms";
-const isOurs = (key: string): boolean => key.startsWith(PREFIX) || key === MAX_HLC || key === TO_MS;
+const isOurs = (key: string): boolean =>
+  key.startsWith(PREFIX) || key.startsWith(DIGEST) || key === MAX_HLC || key === TO_MS;
 
 export function currentSnapshot(metadata: TableMetadata): Snapshot | undefined {
   const id = metadata["current-snapshot-id"];
@@ -41,6 +44,12 @@ export function carriedSummary(metadata: TableMetadata): Record<string, string> 
   return { ...carried(metadata), ...Object.fromEntries(properties) };
 }
 
+/** What each shard said of its rows at its newest flush. */
+export function digestsOf(metadata: TableMetadata): Record<string, string> {
+  const ours = Object.entries(carriedSummary(metadata)).filter(([key]) => key.startsWith(DIGEST));
+  return Object.fromEntries(ours.map(([key, digest]) => [key.slice(DIGEST.length), digest]));
+}
+
 export interface Progress {
   readonly shard: string;
   readonly toSeq: number;
@@ -48,6 +57,8 @@ export interface Progress {
   readonly toMs: number;
   /** Highest stamp in the batch. */
   readonly maxHlc: bigint;
+  /** Of the shard's rows of the table at `toSeq`. */
+  readonly digest?: string | undefined;
 }
 
 /** The summary keys of a flush: what was carried, and how far this shard has come. */
@@ -57,6 +68,7 @@ export function progressSummary(metadata: TableMetadata, progress: Progress): Re
   return {
     ...before,
     [PREFIX + progress.shard]: String(progress.toSeq),
+    ...(progress.digest !== undefined && { [DIGEST + progress.shard]: progress.digest }),
     [MAX_HLC]: String(progress.maxHlc > hlc ? progress.maxHlc : hlc),
     [TO_MS]: String(Math.max(progress.toMs, Number(before[TO_MS] ?? 0))),
   };
@@ -66,5 +78,6 @@ export function progressSummary(metadata: TableMetadata, progress: Progress): Re
 export function progressProperties(metadata: TableMetadata, progress: Progress): Record<string, string> {
   const key = PREFIX + progress.shard;
   const after = progressSummary(metadata, progress);
-  return Object.fromEntries([key, MAX_HLC, TO_MS].map((each) => [each, after[each] as string]));
+  const keys = [key, DIGEST + progress.shard, MAX_HLC, TO_MS].filter((each) => after[each] !== undefined);
+  return Object.fromEntries(keys.map((each) => [each, after[each] as string]));
 }

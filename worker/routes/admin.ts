@@ -1,5 +1,6 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
+import { z } from "zod";
 import { checkpointDuty, checkpointedShard, shardsOf, type TableMaintenance } from "../../core/index.ts";
 import { call, type Plain } from "../../durable-objects/index.ts";
 import {
@@ -17,6 +18,7 @@ import { flushShard } from "../flush.ts";
 import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
+import { verifyGateway } from "../verify.ts";
 import { unflushed } from "./unflushed.ts";
 
 export const adminRoutes = new Hono<AppEnv>();
@@ -34,6 +36,9 @@ const ledgerOf = (duties: readonly TableMaintenance[]) => ({
     return shard === undefined ? [] : [{ shard, ...duty }];
   }),
 });
+
+/** What a device holds: digests by table, as an answer to a pull has them. */
+const heldDigestsSchema = z.strictObject({ digests: z.record(z.string(), z.string().max(100)).default({}) });
 
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
@@ -104,6 +109,14 @@ adminRoutes.post("/checkpoint", async (c) => {
     shards.push({ shard, ...(report === "busy" ? { busy: true } : report) });
   }
   return c.json({ shards });
+});
+
+/** Reads everything, and says whether shards and lake hold the same rows; with a body, whether a device does. */
+adminRoutes.get("/verify", async (c) => c.json(await verifyGateway(c.env, c.get("grant").gatewayId, {})));
+
+adminRoutes.post("/verify", async (c) => {
+  const { digests } = await readJson(c, heldDigestsSchema);
+  return c.json(await verifyGateway(c.env, c.get("grant").gatewayId, digests));
 });
 
 adminRoutes.get("/status", async (c) => {
