@@ -10,91 +10,120 @@
 import { type HlcText, type Scalar, type Stamp, stampHlc } from "../schemas/index.ts";
 import { isAlive, type RowState } from "./merge.ts";
 
-/** Two lanes of 32 bits each. */
-let a = 0;
-let b = 0;
+/** The hash under way, two lanes of 32 bits: a typed array keeps them as they are, where a variable would box them. */
+const lanes = new Int32Array(2);
 
 function text(value: string): void {
+  let x = lanes[0] as number;
+  let y = lanes[1] as number;
   for (let at = 0; at < value.length; at++) {
     const code = value.charCodeAt(at);
-    a = Math.imul(a ^ code, 0x9e3779b1);
-    b = Math.imul(b ^ code, 0x5f356495);
+    x = Math.imul(x ^ code, 0x9e3779b1);
+    y = Math.imul(y ^ code, 0x5f356495);
   }
   // Where one text ends and the next begins counts.
-  a = Math.imul(a ^ (a >>> 15) ^ 0x10000, 0x85ebca77);
-  b = Math.imul(b ^ (b >>> 13) ^ 0x10000, 0xc2b2ae3d);
+  lanes[0] = Math.imul(x ^ (x >>> 15) ^ 0x10000, 0x85ebca77);
+  lanes[1] = Math.imul(y ^ (y >>> 13) ^ 0x10000, 0xc2b2ae3d);
 }
 
-function scalar(value: Scalar): void {
-  if (typeof value === "string") text(`"${value}`);
-  else text(value === null ? "" : String(Number(value)));
+const float = new Float64Array(1);
+const halves = new Int32Array(float.buffer);
+
+/** By its bits; there is one zero. */
+function number(value: number): void {
+  float[0] = value + 0;
+  const low = halves[0] as number;
+  const high = halves[1] as number;
+  const x = Math.imul((lanes[0] as number) ^ low, 0x9e3779b1);
+  const y = Math.imul((lanes[1] as number) ^ high, 0x5f356495);
+  lanes[0] = Math.imul(x ^ (x >>> 15) ^ high, 0x85ebca77);
+  lanes[1] = Math.imul(y ^ (y >>> 13) ^ low, 0xc2b2ae3d);
 }
 
 /** Finishes a hash (MurmurHash3's last step, each lane with a part of the other). */
-const finish = (x: number, y: number): number => {
+function finish(x: number, y: number): number {
   let hash = x ^ Math.imul(y ^ (y >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
-};
-
-/** What one row adds to its table's digest. */
-export interface RowDigest {
-  readonly state: readonly [number, number];
-  readonly content: readonly [number, number];
+  return hash ^ (hash >>> 16);
 }
 
-const hex = (lanes: readonly [number, number]): string =>
-  lanes.map((lane) => lane.toString(16).padStart(8, "0")).join("");
-const lanesOf = (digits: string): [number, number] => [
-  Number.parseInt(digits.slice(0, 8), 16),
-  Number.parseInt(digits.slice(8), 16),
-];
-const TEXT = /^(\d{1,15})-([0-9a-f]{16})-([0-9a-f]{16})$/;
+/** What one row adds to its table's digest: two lanes of each sum. */
+export interface RowDigest {
+  readonly state0: number;
+  readonly state1: number;
+  readonly content0: number;
+  readonly content1: number;
+}
 
 /** Collects the cells of one row. */
 class RowHash {
-  state: [number, number] = [0, 0];
-  content: [number, number] = [0, 0];
-  readonly #a: number;
-  readonly #b: number;
+  state0 = 0;
+  state1 = 0;
+  content0 = 0;
+  content1 = 0;
+  /** Of the row's id. */
+  readonly #row0: number;
+  readonly #row1: number;
+  /** Of the stamp that the next cells have. */
+  #stamp0 = 0;
+  #stamp1 = 0;
 
   constructor(id: string) {
-    a = 0x3c6ef372;
-    b = 0x1b873593;
+    this.#start(0x3c6ef372, 0x1b873593);
     text(id);
-    this.#a = a;
-    this.#b = b;
+    this.#row0 = lanes[0] as number;
+    this.#row1 = lanes[1] as number;
   }
 
-  #add(lanes: [number, number]): void {
-    lanes[0] = (lanes[0] + finish(a, b)) >>> 0;
-    lanes[1] = (lanes[1] + finish(b, a)) >>> 0;
+  #start(x: number, y: number): void {
+    lanes[0] = x;
+    lanes[1] = y;
   }
 
-  /** @param stamp absent where only content is known */
-  cell(column: string, value: Scalar, stamp?: Stamp): void {
-    a = this.#a;
-    b = this.#b;
-    text(column);
-    scalar(value);
-    if (value !== null) this.#add(this.content);
-    if (stamp === undefined) return;
+  #addContent(): void {
+    const x = lanes[0] as number;
+    const y = lanes[1] as number;
+    this.content0 = (this.content0 + finish(x, y)) | 0;
+    this.content1 = (this.content1 + finish(y, x)) | 0;
+  }
+
+  #addState(): void {
+    const x = Math.imul((lanes[0] as number) ^ this.#stamp0, 0xcc9e2d51);
+    const y = Math.imul((lanes[1] as number) ^ this.#stamp1, 0x1b873593);
+    this.state0 = (this.state0 + finish(x, y)) | 0;
+    this.state1 = (this.state1 + finish(y, x)) | 0;
+  }
+
+  /** Of the cells that follow. */
+  stamp(stamp: string): void {
+    this.#start(this.#row0, this.#row1);
     text(stamp);
-    this.#add(this.state);
+    this.#stamp0 = lanes[0] as number;
+    this.#stamp1 = lanes[1] as number;
   }
 
-  /** @param stamps of insert and delete, in that order; absent where only content is known */
+  /** @param stamped whether a stamp was given; where not, only content is known */
+  cell(column: string, value: Scalar, stamped: boolean): void {
+    this.#start(this.#row0, this.#row1);
+    text(column);
+    // What is text and what is not has to differ.
+    if (typeof value === "string") lanes[0] = ~(lanes[0] as number);
+    if (typeof value === "string" || value === null) text(value ?? "");
+    else number(Number(value));
+    if (value !== null) this.#addContent();
+    if (stamped) this.#addState();
+  }
+
+  /** @param stamps of insert and delete; absent where only content is known */
   row(newest: HlcText, stamps?: readonly [Stamp, Stamp]): void {
-    a = this.#a;
-    b = this.#b;
+    this.#start(this.#row0, this.#row1);
     text(newest);
-    this.#add(this.content);
+    this.#addContent();
     if (!stamps) return;
-    a = this.#a;
-    b = this.#b;
-    text(stamps[0]);
+    this.stamp(stamps[0]);
+    this.#start(this.#row0, this.#row1);
     text(stamps[1]);
-    this.#add(this.state);
+    this.#addState();
   }
 }
 
@@ -109,9 +138,10 @@ export function rowDigest(
   let newest: Stamp = row.inserted;
   for (const { stamp, cells } of row.layers) {
     if (stamp > newest) newest = stamp;
+    hash.stamp(stamp);
     for (const column in cells) {
       const name = nameOf(column);
-      if (name !== undefined) hash.cell(name, cells[column] as Scalar, stamp);
+      if (name !== undefined) hash.cell(name, cells[column] as Scalar, true);
     }
   }
   hash.row(stampHlc(newest), [row.inserted, row.deleted]);
@@ -121,32 +151,38 @@ export function rowDigest(
 /** The content of a row that is known without its stamps. */
 export function contentDigest(id: string, hlc: HlcText, cells: Iterable<readonly [string, Scalar]>): RowDigest {
   const hash = new RowHash(id);
-  for (const [column, value] of cells) hash.cell(column, value);
+  for (const [column, value] of cells) hash.cell(column, value, false);
   hash.row(hlc);
   return hash;
 }
 
+const TEXT = /^(\d{1,15})-([0-9a-f]{8})([0-9a-f]{8})-([0-9a-f]{8})([0-9a-f]{8})$/;
+const hex = (lane: number): string => (lane >>> 0).toString(16).padStart(8, "0");
+
 /** Of some rows of one table; the rows of several shards add up. */
 export class TableDigest {
   #rows = 0;
-  readonly #state: [number, number] = [0, 0];
-  readonly #content: [number, number] = [0, 0];
+  #state0 = 0;
+  #state1 = 0;
+  #content0 = 0;
+  #content1 = 0;
 
   /** @returns undefined for what is no digest */
   static parse(digest: string): TableDigest | undefined {
-    const [, rows, state = "", content = ""] = TEXT.exec(digest) ?? [];
+    const [, rows, ...digits] = TEXT.exec(digest) ?? [];
     if (rows === undefined) return undefined;
+    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = digits.map((lane) => Number.parseInt(lane, 16));
     const parsed = new TableDigest();
-    parsed.#plus(Number(rows), 1, { state: lanesOf(state), content: lanesOf(content) });
+    parsed.#plus(Number(rows), 1, { state0, state1, content0, content1 });
     return parsed;
   }
 
-  #plus(rows: number, sign: 1 | -1, { state, content }: RowDigest): void {
+  #plus(rows: number, sign: 1 | -1, row: RowDigest): void {
     this.#rows += rows;
-    for (const lane of [0, 1] as const) {
-      this.#state[lane] = (this.#state[lane] + sign * state[lane]) >>> 0;
-      this.#content[lane] = (this.#content[lane] + sign * content[lane]) >>> 0;
-    }
+    this.#state0 = (this.#state0 + sign * row.state0) | 0;
+    this.#state1 = (this.#state1 + sign * row.state1) | 0;
+    this.#content0 = (this.#content0 + sign * row.content0) | 0;
+    this.#content1 = (this.#content1 + sign * row.content1) | 0;
   }
 
   get rows(): number {
@@ -155,7 +191,7 @@ export class TableDigest {
 
   /** What lakes know: rows and content. */
   get content(): string {
-    return `${this.#rows}-${hex(this.#content)}`;
+    return `${this.#rows}-${hex(this.#content0)}${hex(this.#content1)}`;
   }
 
   add(row: RowDigest | undefined): void {
@@ -167,7 +203,12 @@ export class TableDigest {
   }
 
   addTable(other: TableDigest): void {
-    this.#plus(other.#rows, 1, { state: other.#state, content: other.#content });
+    this.#plus(other.#rows, 1, {
+      state0: other.#state0,
+      state1: other.#state1,
+      content0: other.#content0,
+      content1: other.#content1,
+    });
   }
 
   copy(): TableDigest {
@@ -178,6 +219,7 @@ export class TableDigest {
 
   /** `rows-state-content`: a decimal number and twice 16 hex digits. */
   toString(): string {
-    return `${this.#rows}-${hex(this.#state)}-${hex(this.#content)}`;
+    const content = `${hex(this.#content0)}${hex(this.#content1)}`;
+    return `${this.#rows}-${hex(this.#state0)}${hex(this.#state1)}-${content}`;
   }
 }

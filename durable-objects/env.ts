@@ -28,6 +28,14 @@ export interface Env {
   readonly LOG_LEVEL?: string;
   /** How other engines name the lake's bucket, for locations in Iceberg metadata: `s3://lakesync-lake`. */
   readonly LAKE_LOCATION?: string;
+  /** Another Iceberg REST catalogue for the lake, and how to sign in there (worker/catalogue.ts). */
+  readonly CATALOGUE_URI?: string;
+  readonly CATALOGUE_WAREHOUSE?: string;
+  readonly CATALOGUE_TOKEN?: string;
+  readonly CATALOGUE_CLIENT_ID?: string;
+  readonly CATALOGUE_CLIENT_SECRET?: string;
+  readonly CATALOGUE_SCOPE?: string;
+  readonly CATALOGUE_TOKEN_URI?: string;
   /** What credentials of the S3 endpoint are made with; JWT_SECRET by default, so needed with JWKS_URL only. */
   readonly LAKE_CREDENTIALS_SECRET?: string;
   /** Where engines reach the gateway, if that is not the address that it sees: behind a proxy, `https://lake.example`. */

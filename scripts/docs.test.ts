@@ -48,7 +48,7 @@ function compile(sources: readonly Block[]): string {
   );
   const compilerOptions = {
     lib: ["ES2024", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
-    types: ["node"],
+    types: ["vite/client", "node"],
     jsx: "react-jsx",
     paths,
     noUnusedLocals: false,

@@ -146,6 +146,15 @@ class Drawing {
     return [action, { ...action, device, ops: action.ops.map((op) => ({ ...op, values: again(op.values) })) }];
   }
 
+  /** Rules change, and in the next moments everybody writes and looks. */
+  tightening(at: number): Action[] {
+    const edits = [30, 60, 90, 140, 190, 240].map((after) => this.#edit(at + after));
+    const looks = this.#devices.flatMap((_, device): Action[] =>
+      [120, 220].map((after) => ({ at: at + after, kind: "wake", device })),
+    );
+    return [{ at: at - 8000, kind: "rules", set: "open" }, { at, kind: "rules", set: "own" }, ...edits, ...looks];
+  }
+
   #copy(at: number, device: number): Action {
     this.#copies.push(device);
     return { at, kind: "copy", device };
@@ -242,6 +251,7 @@ export function planOf(seed: number): Plan {
     actions: [
       ...times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
       ...(upkeep.chance(0.25) ? busyLake(upkeep, endMs) : []),
+      ...(upkeep.chance(0.15) ? drawing.tightening(upkeep.int(8000, endMs - 1000)) : []),
     ],
     endMs,
   };

@@ -21,18 +21,18 @@ async function sim(...args: readonly string[]): Promise<string> {
 const lastLine = (output: string): string | undefined => output.split("\n").at(-1);
 
 test("[C2] [C7] [C9] [PU1] [PU4] [PL4] [PL5] [F1] [F2] [L1] sixty worlds with all faults: nothing is lost, leaks, differs or stands still", {
-  timeout: 300_000,
+  timeout: 600_000,
 }, async () => {
   const output = await sim("--seeds", "60", "--from", "1", "--first", "--whole");
   expect(lastLine(output), output).toBe("60 passed, 0 failed");
 });
 
-test("a seed replays identically", { timeout: 120_000 }, async () => {
+test("a seed replays identically", { timeout: 300_000 }, async () => {
   const output = await sim("--seeds", "4", "--from", "101", "--twice", "--first", "--whole");
   expect(lastLine(output), output).toBe("4 passed, 0 failed");
 });
 
-test("a planted bug fails, so a pass says something", { timeout: 120_000 }, async () => {
+test("a planted bug fails, so a pass says something", { timeout: 300_000 }, async () => {
   const output = await sim("--bug", "move-out-not-sent", "--seeds", "40", "--first", "--whole");
   expect(lastLine(output), output).toMatch(/, 1 failed$/);
 });
@@ -46,7 +46,7 @@ interface Found {
 
 for (const file of readdirSync(FOUND)) {
   const { seed, story, bug } = JSON.parse(readFileSync(join(FOUND, file), "utf8")) as Found;
-  test(`seed ${seed}: ${story}`, { timeout: 120_000 }, async () => {
+  test(`seed ${seed}: ${story}`, { timeout: 300_000 }, async () => {
     // Whatever changes in the product changes chances: a plan is let happen by some, and with the bug by as many as it takes.
     const plan = ["--plan", join(FOUND, file), "--whole", "--first", "--worlds"];
     const output = await sim(...plan, "3");

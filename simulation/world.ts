@@ -204,7 +204,8 @@ export class World {
         void this.#guarded(() => perform(this, action));
       });
     await this.#liveThrough();
-    this.network.weather = { ...FAIR };
+    // Pokes are hints, and may get lost in fine weather as well.
+    this.network.weather = { ...FAIR, pokeLost: plan.weather.pokeLost ?? 0 };
     for (const { link } of this.devices) link.heal();
     this.trace.note("weather", "clears up");
     return this.#untilQuiet();

@@ -45,7 +45,14 @@ async function inChromium(out: Sheet): Promise<void> {
   unpackChromium();
   const cacheDir = ".cache/vite-bench";
   const optimizeDeps = { exclude: ["wa-sqlite"] };
-  const server = await createServer({ root: ROOT, configFile: false, logLevel: "error", cacheDir, optimizeDeps });
+  const server = await createServer({
+    root: ROOT,
+    configFile: false,
+    logLevel: "error",
+    cacheDir,
+    optimizeDeps,
+    server: { hmr: false, watch: null },
+  });
   await server.listen(0);
   // A profile on disk: what has none, keeps its files in another process, and each write is a call to that.
   const profile = mkdtempSync(join(tmpdir(), "lakesync-profile-"));

@@ -21,7 +21,8 @@ async function open(backend) {
     await vfs.isReady;
     pragmas = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
   } else if (backend === "idb") {
-    vfs = new IDBBatchAtomicVFS("bare", { durability: "relaxed" });
+    // Its "relaxed" answers before anything is stored; this waits, as ours does, and is relaxed only in Chromium's sense.
+    vfs = new IDBBatchAtomicVFS("bare", { durability: "default" });
     pragmas = "PRAGMA page_size = 8192; PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;";
   }
   if (vfs) sqlite3.vfs_register(vfs, false);

@@ -44,10 +44,14 @@ export interface Commit {
   readonly origin: "local" | "remote";
 }
 
-interface TabCommit {
-  readonly tables: readonly string[];
-  readonly origin: Commit["origin"];
-}
+/** Between the tabs of a database. A tab that joins is heard of by the one that leads before it reads anything. */
+type TabMessage =
+  | { readonly tables: readonly string[]; readonly origin: Commit["origin"] }
+  | { readonly news: unknown }
+  | { readonly joined: boolean };
+
+/** How long a tab waits to be heard of: the page of the one that leads may be frozen. Milliseconds. */
+const JOIN_MS = 300;
 
 const CONTROL = /^\s*(?:begin|commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
 
@@ -122,6 +126,9 @@ export class LocalDB implements Queryable {
   readonly #newsListeners = new Set<(news: unknown) => void>();
   #clientId: ClientId;
   #closed = false;
+  /** Whether there may be other tabs: where there are none, none is told of each commit. */
+  #others: boolean;
+  #joined: () => void = () => undefined;
   /** Other tabs of this database: each hears of the others' commits. */
   readonly #tabs: ReturnType<Tabs["join"]> | undefined;
 
@@ -131,11 +138,8 @@ export class LocalDB implements Queryable {
     this.#driver = driver;
     this.#tables = tables;
     this.#clientId = clientId;
-    this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (message) => {
-      const { news } = message as { news?: unknown };
-      if (news === undefined) void this.#heard(message as TabCommit);
-      else for (const listener of this.#newsListeners) listener(news);
-    });
+    this.#others = driver.leads !== true;
+    this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (message) => this.#heard(message as TabMessage));
   }
 
   /**
@@ -152,6 +156,7 @@ export class LocalDB implements Queryable {
       const tables = await TableRegistry.load(driver);
       const clientId = await prepare(driver, platform);
       const db = new LocalDB(name, platform, driver, tables, clientId);
+      await db.#join();
       if (options.schema) await db.declare(options.schema);
       return db;
     } catch (error) {
@@ -241,7 +246,7 @@ export class LocalDB implements Queryable {
 
   /** @internal Tells the other tabs of this database something, beside the commits that they hear of anyway. */
   tell(news: unknown): void {
-    if (!this.#closed) this.#tabs?.post({ news });
+    if (this.#others && !this.#closed) this.#tabs?.post({ news } satisfies TabMessage);
   }
 
   /** @internal */
@@ -319,12 +324,34 @@ export class LocalDB implements Queryable {
 
   #committed(tables: ReadonlySet<string>, origin: Commit["origin"]): void {
     if (tables.size === 0) return;
-    this.#tabs?.post({ tables: [...tables], origin } satisfies TabCommit);
+    if (this.#others) this.#tabs?.post({ tables: [...tables], origin } satisfies TabMessage);
     for (const listener of this.#listeners) listener({ tables, origin });
   }
 
+  async #join(): Promise<void> {
+    const tabs = this.#tabs;
+    if (!tabs || this.leads) return;
+    const { timers } = this.platform;
+    await new Promise<void>((resolve) => {
+      const timer = timers.set(resolve, JOIN_MS);
+      this.#joined = () => {
+        timers.clear(timer);
+        resolve();
+      };
+      tabs.post({ joined: true } satisfies TabMessage);
+    });
+  }
+
+  #heard(message: TabMessage): void {
+    this.#others = true;
+    if ("news" in message) for (const listener of this.#newsListeners) listener(message.news);
+    else if ("tables" in message) void this.#elsewhere(message.tables, message.origin);
+    else if (!message.joined) this.#joined();
+    else if (this.leads && !this.#closed) this.#tabs?.post({ joined: false } satisfies TabMessage);
+  }
+
   /** Another tab committed. Its tables may be new to this one. */
-  async #heard({ tables, origin }: TabCommit): Promise<void> {
+  async #elsewhere(tables: readonly string[], origin: Commit["origin"]): Promise<void> {
     await this.#mutex.run(async () => {
       if (this.#closed) return;
       if (tables.some((name) => name !== OUTBOX && !this.#tables.byName.has(name)))

@@ -155,7 +155,7 @@ async function run(
 
 describe("devices and gateway", () => {
   const numRuns = Number(process.env.LAKESYNC_CASES ?? 500);
-  const timeout = Math.max(60_000, numRuns * 100);
+  const timeout = Math.max(180_000, numRuns * 100);
   const steps = fc.array(step, { maxLength: 40 });
   const pageBytes = fc.constantFrom(0, 60, 200);
   const faults = { request: 0.15, answer: 0.15, twice: 0.2 };

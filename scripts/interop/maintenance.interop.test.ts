@@ -114,8 +114,6 @@ test.skipIf(withoutSpark)(
     await compactAll();
     unwrap(await expireSnapshots(deps, MAIN, { olderThanMs: 0, retainLast: 1, gracePeriodMs: 0 }));
     unwrap(await removeOrphans(deps, MAIN, { olderThanMs: -60_000, gracePeriodMs: 0 }));
-    const last = await ask("spark", { calls: [] });
-    expect(plain(last.rows)).toEqual(await ours());
     expect(plain((await ask("pyiceberg")).rows)).toEqual(await ours());
     const { metadata } = unwrap(await deps.catalogue.load(MAIN));
     expect(metadata.snapshots).toHaveLength(1);

@@ -92,8 +92,8 @@ export const CLIENT_BUGS: readonly Bug[] = [
     edits: [
       {
         file: ROUND,
-        find: 'await db.transaction((tx) => tx.setMeta("cursor", ""));',
-        replace: "throw error;",
+        find: 'await tx.setMeta("cursor", "");\n          // What was just',
+        replace: "throw error;\n          // What was just",
       },
     ],
   },

@@ -16,6 +16,7 @@ export interface Address {
 
 const ROOT = { sub: "root", role: "admin" };
 const REQUEST_MS = 60_000;
+const READ_TRIES = 4;
 
 /** A request of an operator. */
 export async function administer(at: Address, method: string, path: string, body?: unknown): Promise<unknown> {
@@ -39,15 +40,20 @@ export function lakeAt(at: Address): Pick<LakeView, "store" | "catalogue"> {
     const end = length === undefined ? undefined : offset + length;
     const held = fetched.get(key);
     if (held) return ok(held.slice(offset, end));
-    try {
-      const response = await fetch(`http://127.0.0.1:${at.bucket()}/${encodeURIComponent(key)}`);
-      if (response.status === 404) return err(new LakeSyncError("NotFound", `There is no ${key}.`));
-      if (!response.ok) throw new Error(await response.text());
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      fetched.set(key, bytes);
-      return ok(bytes.slice(offset, end));
-    } catch (cause) {
-      return err(new LakeSyncError("DestinationUnavailable", `No answer for ${key}.`, {}, { cause }));
+    // On a busy machine the emulator drops a request now and then.
+    for (let tries = 0; ; tries++) {
+      try {
+        const response = await fetch(`http://127.0.0.1:${at.bucket()}/${encodeURIComponent(key)}`);
+        if (response.status === 404) return err(new LakeSyncError("NotFound", `There is no ${key}.`));
+        if (!response.ok) throw new Error(await response.text());
+        const bytes = new Uint8Array(await response.arrayBuffer());
+        fetched.set(key, bytes);
+        return ok(bytes.slice(offset, end));
+      } catch (cause) {
+        if (tries >= READ_TRIES)
+          return err(new LakeSyncError("DestinationUnavailable", `No answer for ${key}: ${cause}`, {}, { cause }));
+        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** tries));
+      }
     }
   };
   const [head, put, putStream, list, remove] = Array.from({ length: 5 }, () => unsupported);

@@ -31,10 +31,11 @@ export function bucketFor(store: MemoryStore, network: Network, caller: Process)
     uploaded: new Date(object.modifiedMs),
   });
   return {
-    get: (key: string, options: { range?: { offset: number; length?: number } } = {}) =>
+    get: (key: string, options: { range?: { offset: number; length?: number } | Headers } = {}) =>
       ask(async () => {
-        const bytes = found(await store.get(key, options.range));
-        return bytes && { arrayBuffer: async () => bytes.buffer };
+        const range = options.range instanceof Headers ? undefined : options.range; // devices ask for whole objects
+        const [bytes, object] = [found(await store.get(key, range)), found(await store.head(key))];
+        return bytes && object && { ...infoOf(object), body: bytes, arrayBuffer: async () => bytes.buffer };
       }),
     head: (key: string) =>
       ask(async () => {

@@ -140,6 +140,8 @@ export class Device {
       this.spec.transport === "http" ? new HttpTransport(options) : new WebSocketTransport(options);
     const { asks } = this.#deps;
     const listen = real.listen?.bind(real);
+    const checkpoint = real.checkpoint?.bind(real);
+    const chunk = real.chunk?.bind(real);
     return {
       push: (call, signal) => {
         asks(this);
@@ -151,6 +153,8 @@ export class Device {
         return real.pull(call, signal);
       },
       ...(listen && { listen }),
+      ...(checkpoint && { checkpoint }),
+      ...(chunk && { chunk }),
     };
   }
 

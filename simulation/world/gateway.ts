@@ -110,6 +110,7 @@ export class Gateway {
 
   /** A request as it arrives at some isolate. Fails when the isolate dies. */
   fetch(request: Request): Promise<Response> {
+    if (request.url.includes("/checkpoint")) this.#network.tally.add("checkpoint requests");
     const at = this.#network.random.int(0, ISOLATES - 1);
     let isolate = this.#isolates[at] as Isolate;
     if (!isolate.process.alive) isolate = this.#isolates[at] = this.#isolate();

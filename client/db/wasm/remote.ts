@@ -59,12 +59,10 @@ class RemoteDriver implements Driver {
         this.onLead?.();
       } else if ("torn" in message) {
         this.#lost = message.inTransaction;
-        this.#end("The database was cut off in the middle of a call. Look whether the write is there, and try again.");
+        this.#end("The database broke down. Look whether the write is there, and try again.");
       } else this.#receive(message);
     });
-    worker.addEventListener("error", () =>
-      this.#fail("The worker of the database could not be started or broke down."),
-    );
+    worker.addEventListener("error", () => this.#fail("The database's worker broke down."));
     try {
       const { backend, identity } = await this.#post<Opened>({
         call: "open",
@@ -75,7 +73,7 @@ class RemoteDriver implements Driver {
       this.backend = backend;
       this.identity = identity;
     } catch (error) {
-      this.#end("The database could not be opened.");
+      this.#end("");
       throw error;
     }
   }

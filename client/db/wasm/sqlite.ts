@@ -81,11 +81,7 @@ export interface FileSystem {
 }
 
 /** What a driver says of itself once a call was cut off in its middle. */
-const torn = () =>
-  new LakeSyncError(
-    "StorageUnavailable",
-    "The database was cut off in the middle of a call, and has to be opened again.",
-  );
+const torn = () => new LakeSyncError("StorageUnavailable", "The database was cut off in a call.");
 
 /** Of the database within its file system. */
 export const DB_PATH = "db";
@@ -235,7 +231,7 @@ export class WasmDriver implements Driver {
         try {
           this.#result(context, call(...Array.from({ length: arity }, (_, at) => this.#value(values[at] as Pointer))));
         } catch (cause) {
-          throw new Error("An exception came through SQLite.", { cause }); // torn, whatever it was
+          throw new Error("torn", { cause }); // torn, whatever it was
         }
       });
     }
