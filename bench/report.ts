@@ -1,5 +1,5 @@
 /** A benchmark's sheet as a table, as JSON, and against the last accepted ratios. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, loadavg, platform, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Sheet } from "./bench.ts";
@@ -65,6 +65,14 @@ export function worseThan(accepted: Ratios | undefined, { ratios }: Sheet): stri
   });
 }
 
+const BASELINES = join(ROOT, "bench/baselines.json");
+
 export function baselines(): Readonly<Record<string, Ratios>> {
-  return JSON.parse(readFileSync(join(ROOT, "bench/baselines.json"), "utf8"));
+  return JSON.parse(readFileSync(BASELINES, "utf8"));
+}
+
+/** Makes a benchmark's ratios the ones that later runs are compared with. */
+export function accept(name: string, { ratios }: Sheet): void {
+  const accepted = Object.fromEntries([...ratios].map(([key, { value }]) => [key, round(value)]));
+  writeFileSync(BASELINES, `${JSON.stringify({ ...baselines(), [name]: accepted }, null, 2)}\n`);
 }

@@ -2,6 +2,8 @@
  * cost: what is billed for pushes and for the flush after them, counted by SQLite's own `rowsWritten` and priced by
  * docs/cost.md. The floor is one row written a changed row, and one a batch.
  */
+import { setTimeout as delay } from "node:timers/promises";
+import { CALLS_PER_SECOND } from "../../schemas/index.ts";
 import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld, type World } from "../harness.ts";
@@ -34,6 +36,7 @@ async function written(world: World, size: number, batches: number, out: Sheet):
     for (let batch = 0; batch < batches; batch++) {
       const edits = Array.from({ length: size }, (_, k) => make(batch * size + k, clock, "counted"));
       await gateway.push(gateway.encodePush(edits), size);
+      if (size === 1) await delay(1000 / CALLS_PER_SECOND); // a user may not call more often
     }
   const pushed = await rowsWritten(gateway);
   await gateway.admin("POST", "flush");
