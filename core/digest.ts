@@ -16,14 +16,15 @@ const lanes = new Int32Array(2);
 function text(value: string): void {
   let x = lanes[0] as number;
   let y = lanes[1] as number;
-  for (let at = 0; at < value.length; at++) {
-    const code = value.charCodeAt(at);
-    x = Math.imul(x ^ code, 0x9e3779b1);
-    y = Math.imul(y ^ code, 0x5f356495);
+  const { length } = value;
+  for (let at = 0; at < length; at += 2) {
+    const pair = value.charCodeAt(at) | (at + 1 < length ? value.charCodeAt(at + 1) << 16 : 0);
+    x = Math.imul(((x << 13) | (x >>> 19)) ^ pair, 0x9e3779b1);
+    y = Math.imul(((y << 17) | (y >>> 15)) ^ pair, 0x5f356495);
   }
   // Where one text ends and the next begins counts.
-  lanes[0] = Math.imul(x ^ (x >>> 15) ^ 0x10000, 0x85ebca77);
-  lanes[1] = Math.imul(y ^ (y >>> 13) ^ 0x10000, 0xc2b2ae3d);
+  lanes[0] = Math.imul(x ^ (x >>> 15) ^ length, 0x85ebca77);
+  lanes[1] = Math.imul(y ^ (y >>> 13) ^ ~length, 0xc2b2ae3d);
 }
 
 const float = new Float64Array(1);
@@ -127,21 +128,30 @@ class RowHash {
   }
 }
 
-/** @param nameOf of a cell's column; undefined for one that was dropped @returns undefined for a row that is dead */
+/**
+ * @param nameOf of a cell's column; undefined for one that was dropped
+ * @param only these columns' part of the row: enough for the difference that an edit of them makes
+ * @returns undefined for a row that is dead
+ */
 export function rowDigest(
   id: string,
   row: RowState,
   nameOf: (column: string) => string | undefined,
+  only?: Readonly<Record<string, unknown>>,
 ): RowDigest | undefined {
   if (!isAlive(row)) return undefined;
   const hash = new RowHash(id);
   let newest: Stamp = row.inserted;
   for (const { stamp, cells } of row.layers) {
     if (stamp > newest) newest = stamp;
-    hash.stamp(stamp);
+    let stamped = false;
     for (const column in cells) {
+      if (only && !Object.hasOwn(only, column)) continue;
       const name = nameOf(column);
-      if (name !== undefined) hash.cell(name, cells[column] as Scalar, true);
+      if (name === undefined) continue;
+      if (!stamped) hash.stamp(stamp);
+      stamped = true;
+      hash.cell(name, cells[column] as Scalar, true);
     }
   }
   hash.row(stampHlc(newest), [row.inserted, row.deleted]);

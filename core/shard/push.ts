@@ -17,7 +17,7 @@ import {
   type Seq,
 } from "../../schemas/index.ts";
 import { deltaId } from "../delta-id.ts";
-import { type RowDigest, rowDigest, type TableDigest } from "../digest.ts";
+import { rowDigest, TableDigest } from "../digest.ts";
 import { applyEdit, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
@@ -103,8 +103,6 @@ const storedRow = (before: PackedRow | undefined): StoredRow =>
 /** What was read of a row, and what becomes of it. */
 interface Touched {
   row: StoredRow;
-  /** What the row was in its table's digest. */
-  readonly was: RowDigest | undefined;
   /** As stored, for a flush under way; absent for a new row. */
   readonly before: PackedRow | undefined;
   changed: boolean;
@@ -121,6 +119,8 @@ class TablePush {
   readonly #columns: ReturnType<typeof decidingColumns>;
   readonly #nameOf: (column: string) => string | undefined;
   #aside: ReturnType<Aside["get"]>;
+  /** The table's, after the edits so far. */
+  #digest = new TableDigest();
   readonly #rows = new Map<string, Touched>();
   readonly #entries: LogEntry[] = [];
   /** Edits without effect or trace: repeated ones, or late ones that lost. The log knows which. */
@@ -149,42 +149,29 @@ class TablePush {
     }
     const t = tableNumber(name);
     this.#aside = this.#context.aside.get(t);
+    this.#digest = this.#context.digest(t).copy();
     this.#load(t);
     for (const item of items) this.#judge(item, head + this.#entries.length + 1);
     this.#logLosers(t);
     if (this.#entries.length === 0) return { head, bytes: 0 };
     writeRows(sql, t, this.#changedRows());
-    const digest = this.#digest(t);
-    const text = String(digest);
+    const text = String(this.#digest);
     const bytes = appendLog(sql, t, this.#input.clientId, head + 1, this.#entries, this.#input.nowMs, text);
-    return { head: head + this.#entries.length, bytes, digest: [t, digest] };
-  }
-
-  /** The table's digest after the push. */
-  #digest(t: number): TableDigest {
-    const digest = this.#context.digest(t).copy();
-    for (const [id, { row, was, changed }] of this.#rows) {
-      if (!changed) continue;
-      digest.remove(was);
-      digest.add(rowDigest(id, row.state, this.#nameOf));
-    }
-    return digest;
+    return { head: head + this.#entries.length, bytes, digest: [t, this.#digest] };
   }
 
   #load(t: number): void {
     const ids = new Set<string>();
     for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
     for (const before of readRows(this.#context.sql, t, [...ids])) {
-      const row = storedRow(before);
-      const was = rowDigest(before.id, row.state, this.#nameOf);
-      this.#rows.set(before.id, { row, was, before, changed: false, bytes: before.state.length * 3 });
+      this.#rows.set(before.id, { row: storedRow(before), before, changed: false, bytes: before.state.length * 3 });
     }
   }
 
   #touch(rowId: string): Touched {
     const known = this.#rows.get(rowId);
     if (known) return known;
-    const touched: Touched = { row: newRow(), was: undefined, before: undefined, changed: false, bytes: 0 };
+    const touched: Touched = { row: newRow(), before: undefined, changed: false, bytes: 0 };
     this.#rows.set(rowId, touched);
     return touched;
   }
@@ -238,6 +225,9 @@ class TablePush {
         code: "RowTooLarge",
         message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.`,
       };
+    // A row that stays alive differs in the cells that the edit names.
+    const only = alive && candidate.letter !== "D" ? candidate.cells : undefined;
+    const was = rowDigest(candidate.rowId, row.state, this.#nameOf, only);
     // Merged in place, since few edits are refused: such a row is read again, or was copied if an edit of this push is in it.
     const after = unrestricted || !touched.changed ? row.state : cloneRow(row.state);
     const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
@@ -250,6 +240,8 @@ class TablePush {
       if (!showsEdit(row.state, stamp)) this.#traceless.push(candidate);
       return undefined;
     }
+    this.#digest.remove(was);
+    this.#digest.add(rowDigest(candidate.rowId, after, this.#nameOf, only));
     const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
     const cow =
       touched.before && row.seq > leaseFrom && row.seq <= flushBoundary
