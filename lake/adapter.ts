@@ -1,6 +1,7 @@
 /** Iceberg as a destination of flushes, beside Postgres, MySQL and BigQuery. Thin over iceberg/. */
 import type {
   DatabaseAdapter,
+  DeltasSinceQuery,
   FlushBatch,
   FlushReceipt,
   HistoryBatch,
@@ -11,7 +12,7 @@ import type { LakeSyncError, Result, TableSchema } from "../schemas/index.ts";
 import { attempt } from "./attempt.ts";
 import { flushToIceberg, type LakeDeps } from "./iceberg/index.ts";
 import { KINDS } from "./iceberg/layout.ts";
-import { deltasSince, type HistoryQuery, latestState } from "./iceberg/read-back.ts";
+import { deltasSince, latestState } from "./iceberg/read-back.ts";
 import { ensureTable } from "./iceberg/tables.ts";
 
 export class IcebergAdapter implements DatabaseAdapter {
@@ -31,7 +32,7 @@ export class IcebergAdapter implements DatabaseAdapter {
     return flushToIceberg(batch, this.#deps);
   }
 
-  queryDeltasSince(query: HistoryQuery): Promise<Result<HistoryBatch, LakeSyncError>> {
+  queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>> {
     return attempt(() => deltasSince(this.#deps, query));
   }
 
