@@ -123,3 +123,15 @@ test("a table that the lake does not have is empty", async () => {
   expect(unwrap(await adapter.queryDeltasSince({ table, shard: "s", afterSeq: 0 as Seq, limit: 10 })).seqs).toEqual([]);
   await adapter.close();
 });
+
+test("rows are asked for by id, and each shard's progress is told", async () => {
+  const { adapter, shards, table } = await adapterWithRows();
+  const ids = ["two-05", "one-00", "one-01", "nobody", "one-25"];
+  const query = { table, limit: 10, ids };
+  expect(unwrap(await adapter.getLatestState(query)).rowIds).toEqual(["one-00", "one-25", "two-05"]);
+  expect(unwrap(await adapter.getLatestState({ ...query, after: "one-00", limit: 1 })).rowIds).toEqual(["one-25"]);
+  expect(unwrap(await adapter.getLatestState({ ...query, ids: ["aaa", "zzz"] })).rowIds).toEqual([]);
+  const expected = shards.map(({ name, head }) => ({ shard: name, watermark: head }));
+  expect(unwrap(await adapter.progress(table))).toEqual(expected);
+  expect(unwrap(await adapter.progress({ ...table, table: "unknown" }))).toEqual([]);
+});
