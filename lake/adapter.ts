@@ -7,12 +7,13 @@ import type {
   HistoryBatch,
   LatestStateQuery,
   RowBatch,
+  ShardProgress,
 } from "../core/index.ts";
 import type { LakeSyncError, Result, TableSchema } from "../schemas/index.ts";
 import { attempt } from "./attempt.ts";
 import { flushToIceberg, type LakeDeps } from "./iceberg/index.ts";
 import { KINDS } from "./iceberg/layout.ts";
-import { deltasSince, latestState } from "./iceberg/read-back.ts";
+import { deltasSince, lakeProgress, latestState } from "./iceberg/read-back.ts";
 import { ensureTable } from "./iceberg/tables.ts";
 
 export class IcebergAdapter implements DatabaseAdapter {
@@ -38,6 +39,10 @@ export class IcebergAdapter implements DatabaseAdapter {
 
   getLatestState(query: LatestStateQuery): Promise<Result<RowBatch, LakeSyncError>> {
     return attempt(() => latestState(this.#deps, query));
+  }
+
+  progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>> {
+    return attempt(() => lakeProgress(this.#deps, table));
   }
 
   async close(): Promise<void> {}

@@ -24,7 +24,10 @@ export interface RowBatch {
   readonly seqs: readonly Seq[];
   /** True where the row is deleted; its cells are null then. */
   readonly deleted: readonly boolean[];
-  /** Seq of the row's version that a flush at or below fromSeq already handed over as live; 0 when there is none. */
+  /**
+   * Seq of the row's version that a flush at or below fromSeq already handed over as live; 0 when there is none. One above
+   * toSeq says that there may be one, and nobody knows which: whatever the destination holds of the row goes.
+   */
   readonly flushedSeqs: readonly Seq[];
   /** In the order of the table's columns; canonical values. */
   readonly columns: readonly { readonly name: string; readonly values: readonly Scalar[] }[];
@@ -72,6 +75,27 @@ export interface LatestStateQuery {
   /** Rows with ids after this, in order of id by code point. */
   readonly after?: string;
   readonly limit: number;
+  /** Only these rows; at most `PAGE_ROWS_MAX`. */
+  readonly ids?: readonly string[];
+  /** Also the dead rows that the destination remembers; those that keep none give none. */
+  readonly tombstones?: boolean;
+}
+
+/** How far a destination has come with a shard's edits of a table. */
+export interface ShardProgress {
+  /** Whose shard it is, where the destination knows. */
+  readonly gatewayId?: string;
+  readonly shard: string;
+  readonly watermark: Seq;
+  /** What the shard said of its rows there (V1). */
+  readonly digest?: string;
+}
+
+/** Rows by id, each in the version that has this stamp. */
+export interface RowVersions {
+  readonly table: TableSchema;
+  readonly rowIds: readonly string[];
+  readonly stamps: readonly Stamp[];
 }
 
 export interface DeltasSinceQuery {
@@ -89,7 +113,18 @@ export interface DatabaseAdapter {
   insertDeltas(batch: FlushBatch): Promise<Result<FlushReceipt, LakeSyncError>>;
   /** History of one shard after a seq, in order, for migration and rebuild. */
   queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>>;
-  /** Live rows in order of id. */
+  /**
+   * Live rows in order of id. Cell stamps are exact, or have no client where the destination keeps less; a seq is that of
+   * the row's version, or 0 where it is not known.
+   */
   getLatestState(query: LatestStateQuery): Promise<Result<RowBatch, LakeSyncError>>;
+  /** Of every shard that the destination holds edits of, of one table; none for a table that it does not know. */
+  progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>>;
+  /**
+   * Removes rows and tombstones, each where it still is the version with that stamp, without a trace: another tier has
+   * them. History stays. Absent where the destination cannot be a hot tier.
+   * @returns ids of the rows that were there in that version
+   */
+  evictRows?(rows: RowVersions): Promise<Result<readonly string[], LakeSyncError>>;
   close(): Promise<void>;
 }

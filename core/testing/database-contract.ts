@@ -617,6 +617,30 @@ export function databaseAdapterContract(
       }
     });
 
+    test("rows are given by id, and each shard's progress is told", async () => {
+      const adapter = await open();
+      const script = smallScript(undefined, "one");
+      const { table } = script;
+      const other = new FlushScript(table, { shard: "two" });
+      for (const rowId of ["x", "y", "z"]) other.edit("INSERT", rowId, { title: rowId });
+      expect(unwrap(await adapter.progress(table))).toEqual([]);
+      await flush(adapter, script.batch(0, 7));
+      await flush(adapter, script.batch(7));
+      await flush(adapter, other.batch());
+      const idsOf = async (query: { ids: string[]; after?: string; limit?: number }) =>
+        unwrap(await adapter.getLatestState({ table, limit: 10, ...query })).rowIds;
+      const ids = ["z", "a", "c", "nobody", "é🎬", "x", "'"];
+      expect(await idsOf({ ids })).toEqual(["a", "x", "z", "é🎬"]);
+      expect(await idsOf({ ids, after: "a", limit: 2 })).toEqual(["x", "z"]);
+      expect(await idsOf({ ids: ["0", "~"] })).toEqual([]);
+      expect(await idsOf({ ids: [] })).toEqual([]);
+      const progress = unwrap(await adapter.progress(table)).toSorted((a, b) => compareCodePoints(a.shard, b.shard));
+      expect(progress).toMatchObject([
+        { shard: "one", watermark: script.head, digest: script.batch().digest },
+        { shard: "two", watermark: other.head, digest: other.batch().digest },
+      ]);
+    });
+
     test("the table is made once by several that want it at once", async () => {
       const adapters = await openMany(3);
       for (let version = 1; version <= 3; version++) {
