@@ -7,15 +7,13 @@ import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
 import type { SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
 import { errorOf, isLost, isRace } from "./errors.ts";
-import { type Bulk, PostgresSession } from "./session.ts";
+import { PostgresSession } from "./session.ts";
 
 export interface PostgresOptions {
   /** `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen; never shown. */
   readonly connectionString: string;
   /** The Postgres schema of all tables; it has to exist. */
   readonly schema?: string;
-  /** How new rows are written: "copy" is faster, "arrays" goes through any pooler. */
-  readonly bulk?: Bulk;
   /**
    * "kept": a few connections stay open, for a process that lives long. "each": one for each call, as a Worker needs it,
    * whose sockets end with the request; Hyperdrive has them ready.
@@ -42,19 +40,11 @@ export class PostgresAdapter extends SqlAdapter {
 class PostgresDatabase implements SqlDatabase {
   readonly #pool: pg.Pool;
   readonly #schema: string;
-  readonly #bulk: Bulk;
   readonly #name: string;
   #closed = false;
 
-  constructor({
-    connectionString,
-    schema = "public",
-    bulk = "copy",
-    connections = "kept",
-    name = "Postgres",
-  }: PostgresOptions) {
+  constructor({ connectionString, schema = "public", connections = "kept", name = "Postgres" }: PostgresOptions) {
     this.#schema = schema;
-    this.#bulk = bulk;
     this.#name = name;
     this.#pool = new pg.Pool({
       connectionString,
@@ -70,7 +60,7 @@ class PostgresDatabase implements SqlDatabase {
   }
 
   read<T>(body: (reader: SqlReader) => Promise<T>): Promise<T> {
-    return this.#again((client) => body(new PostgresSession(client, this.#schema, this.#bulk)));
+    return this.#again((client) => body(new PostgresSession(client, this.#schema)));
   }
 
   transaction<T>(body: (writer: SqlWriter) => Promise<T>): Promise<T> {
@@ -78,7 +68,7 @@ class PostgresDatabase implements SqlDatabase {
       // Whatever the database's default: a statement has to see what was committed while it waited for a lock.
       await client.query("BEGIN ISOLATION LEVEL READ COMMITTED");
       try {
-        const result = await body(new PostgresSession(client, this.#schema, this.#bulk));
+        const result = await body(new PostgresSession(client, this.#schema));
         await client.query("COMMIT");
         return result;
       } catch (error) {

@@ -15,8 +15,7 @@ export async function freshSchema(): Promise<string> {
   return schema;
 }
 
-for (const bulk of ["copy", "arrays"] as const)
-  databaseAdapterContract(`Postgres, ${bulk}`, async () => {
-    const schema = await freshSchema();
-    return { open: () => new PostgresAdapter({ connectionString: inject("postgresUrl"), schema, bulk }) };
-  });
+databaseAdapterContract("Postgres", async () => {
+  const schema = await freshSchema();
+  return { open: () => new PostgresAdapter({ connectionString: inject("postgresUrl"), schema }) };
+});

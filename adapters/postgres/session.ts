@@ -2,17 +2,14 @@
 import type { Buffer } from "node:buffer";
 import type pg from "pg";
 import type { ShardProgress } from "../../core/index.ts";
-import { type Column, hlcMillis, type Scalar, type Seq, stampHlc, type TableSchema } from "../../schemas/index.ts";
-import type { Chunk, StoredChunk } from "../sql/changes.ts";
+import { hlcMillis, type Scalar, type Seq, stampHlc } from "../../schemas/index.ts";
+import type { Chunk } from "../sql/changes.ts";
 import type { ReadRow, ReadTombstone, RowsQuery, Source, SqlWriter } from "../sql/database.ts";
 import { changesView, checkNames, refuseNames } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
-import { copyCell, copyInto } from "./copy.ts";
-import { fromSql, SQL_TYPES, selectOf, toText } from "./values.ts";
-
-export type Bulk = "copy" | "arrays";
+import { ARRAY_TYPES, arrayText, fromSql, SQL_TYPES, selectOf, typed } from "./values.ts";
 
 /** Columns that every Postgres table has already. */
 const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]);
@@ -28,16 +25,15 @@ export class PostgresSession implements SqlWriter {
   readonly #client: pg.ClientBase;
   /** Quoted. */
   readonly #schema: string;
-  readonly #bulk: Bulk;
 
-  constructor(client: pg.ClientBase, schema: string, bulk: Bulk) {
+  constructor(client: pg.ClientBase, schema: string) {
     this.#client = client;
     this.#schema = quote(schema);
-    this.#bulk = bulk;
   }
 
   async #query<T extends pg.QueryResultRow>(sql: string, params: Params = []): Promise<T[]> {
-    return (await this.#client.query<T>(sql, params as unknown[])).rows;
+    const values = params.map((param) => (Array.isArray(param) ? arrayText(param) : param));
+    return (await this.#client.query<T>(sql, values)).rows;
   }
 
   #name(name: string): string {
@@ -45,7 +41,7 @@ export class PostgresSession implements SqlWriter {
   }
 
   async prepare(): Promise<void> {
-    const own = ["tables", "schemas", "watermarks", "changes", "tombstones"].map((name) => `lakesync_${name}`);
+    const own = ["tables", "watermarks", "changes", "tombstones"].map((name) => `lakesync_${name}`);
     const [found] = await this.#query<{ n: number }>(
       "SELECT count(to_regclass(name))::int AS n FROM unnest($1::text[]) AS name",
       [own.map((name) => this.#name(name))],
@@ -55,14 +51,12 @@ export class PostgresSession implements SqlWriter {
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tables")} (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
         version integer NOT NULL, columns json NOT NULL);
-      CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_schemas")} (
-        table_id integer NOT NULL, version integer NOT NULL, columns json NOT NULL, PRIMARY KEY (table_id, version));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_watermarks")} (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, table_id integer NOT NULL, gateway text COLLATE "C" NOT NULL,
         shard text COLLATE "C" NOT NULL, seq bigint NOT NULL, digest text, UNIQUE (table_id, gateway, shard));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_changes")} (
-        source integer NOT NULL, last bigint NOT NULL, first bigint NOT NULL, version integer NOT NULL,
-        body text NOT NULL, PRIMARY KEY (source, last));
+        source integer NOT NULL, last bigint NOT NULL, first bigint NOT NULL,
+        body text STORAGE EXTERNAL NOT NULL, PRIMARY KEY (source, last));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tombstones")} (
         table_id integer NOT NULL, row_id text COLLATE "C" NOT NULL, died timestamptz NOT NULL, state text NOT NULL,
         PRIMARY KEY (table_id, row_id));
@@ -99,59 +93,46 @@ export class PostgresSession implements SqlWriter {
     return row && { ...row, table };
   }
 
-  async schema(record: TableRecord, version: number): Promise<readonly Pick<Column, "id" | "name">[]> {
-    const [row] = await this.#query<{ columns: Column[] }>(
-      `SELECT columns FROM ${this.#name("lakesync_schemas")} WHERE table_id = $1 AND version = $2`,
-      [record.id, version],
-    );
-    return row?.columns ?? record.columns;
-  }
-
-  async change(record: TableRecord, { renames, adds }: TableChange): Promise<void> {
+  async change(record: TableRecord, { columns, renames, adds }: TableChange, version: number): Promise<void> {
     checkNames({ table: record.table, columns: adds });
-    const names = adds.map(({ name }) => name);
-    refuseNames("Postgres", SYSTEM_COLUMNS, record.table, names);
+    refuseNames(
+      "Postgres",
+      SYSTEM_COLUMNS,
+      record.table,
+      adds.map(({ name }) => name),
+    );
     const table = this.#name(record.table);
+    const view = this.#name(changesView(record.table));
+    const types = adds.map(({ name, type }) => `${quote(name)} ${SQL_TYPES[type]}`);
     if (record.version === 0) {
-      const columns = adds.map(({ name, type }) => `${quote(name)} ${SQL_TYPES[type]}, `).join("");
-      await this.#query(
-        `CREATE TABLE ${table} ("_id" text COLLATE "C" PRIMARY KEY, ${columns}"_stamps" text COLLATE "C")`,
-      );
-      await this.#createView(record);
-      return;
+      const list = [`"_id" text COLLATE "C" PRIMARY KEY`, ...types, `"_stamps" text COLLATE "C"`];
+      await this.#query(`CREATE TABLE ${table} (${list.join(", ")})`);
     }
-    for (const [from, to] of renames) {
-      await this.#query(`ALTER TABLE ${table} RENAME COLUMN ${quote(from)} TO ${quote(to)}`);
-    }
-    if (adds.length > 0) {
-      const columns = adds.map(({ name, type }) => `ADD COLUMN ${quote(name)} ${SQL_TYPES[type]}`);
-      await this.#query(`ALTER TABLE ${table} ${columns.join(", ")}`);
-    }
+    for (const [from, to] of renames)
+      for (const [kind, name] of [["TABLE", table] as const, ["VIEW", view] as const])
+        await this.#query(`ALTER ${kind} ${name} RENAME COLUMN ${quote(from)} TO ${quote(to)}`);
+    if (record.version > 0 && types.length > 0)
+      await this.#query(`ALTER TABLE ${table} ${types.map((type) => `ADD COLUMN ${type}`).join(", ")}`);
+    if (record.version === 0 || types.length > 0) await this.#query(this.#viewOf(record.id, view, columns));
+    const update = `UPDATE ${this.#name("lakesync_tables")} SET version = $2, columns = $3 WHERE id = $1`;
+    await this.#query(update, [record.id, version, JSON.stringify(columns)]);
   }
 
-  #createView({ id, table }: TableRecord): Promise<unknown> {
-    return this.#query(`
-      CREATE VIEW ${this.#name(changesView(table))} AS
+  /** Columns only ever come at its end, so that it can be replaced under views of others. */
+  #viewOf(id: number, view: string, columns: readonly TableColumn[]): string {
+    const cells = columns.map(
+      ({ id, name, type }) => `, ${typed(type, `(e -> 6 ->> '${id}')::${ARRAY_TYPES[type]}`)} AS ${quote(name)}`,
+    );
+    return `
+      CREATE OR REPLACE VIEW ${view} AS
       SELECT w.gateway AS "_gateway", w.shard AS "_shard", (e ->> 0)::bigint AS "_seq",
-        to_timestamp((e ->> 1)::float8 / 1000) AS "_received", e ->> 2 AS "_op", e ->> 3 AS "_id", e ->> 4 AS "_hlc",
-        e ->> 5 AS "_client_id", e -> 6 AS "_columns"
+        to_timestamp((e ->> 1)::float8 / 1000) AS "_received",
+        CASE e ->> 2 WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END AS "_op",
+        e ->> 3 AS "_id", e ->> 4 AS "_hlc", e ->> 5 AS "_client_id", e -> 6 AS "_cells"${cells.join("")}
       FROM ${this.#name("lakesync_watermarks")} AS w
         JOIN ${this.#name("lakesync_changes")} AS c ON c.source = w.id
         CROSS JOIN LATERAL json_array_elements(c.body::json) AS e
-      WHERE w.table_id = ${Number(id)}`);
-  }
-
-  async remember({ id, version, columns }: TableRecord, schema: TableSchema): Promise<void> {
-    await this.#query(`UPDATE ${this.#name("lakesync_tables")} SET version = $2, columns = $3 WHERE id = $1`, [
-      id,
-      version,
-      JSON.stringify(columns),
-    ]);
-    await this.#query(`INSERT INTO ${this.#name("lakesync_schemas")} VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, [
-      id,
-      schema.version,
-      JSON.stringify(schema.columns.map(({ id, name }) => ({ id, name }))),
-    ]);
+      WHERE w.table_id = ${Number(id)}`;
   }
 
   async source(record: TableRecord, gatewayId: string, shard: string): Promise<Source> {
@@ -166,55 +147,63 @@ export class PostgresSession implements SqlWriter {
     return { id: row?.id as number, seq: Number(row?.seq) };
   }
 
-  held(record: TableRecord, rowIds: readonly string[]): Promise<Pick<ReadRow, "rowId" | "stamps">[]> {
-    const from = `FROM ${this.#name(record.table)} WHERE "_id" = ANY ($1::text[])`;
-    return this.#query(`SELECT "_id" AS "rowId", "_stamps" AS stamps ${from}`, [rowIds]);
+  async held(
+    record: TableRecord,
+    rowIds: readonly string[],
+  ): Promise<(Pick<ReadRow, "rowId" | "stamps"> | ReadTombstone)[]> {
+    const rows = await this.#query<{ rowId: string; stamps: string | null; state: string | null }>(
+      `SELECT "_id" AS "rowId", "_stamps" AS stamps, NULL AS state FROM ${this.#name(record.table)}
+       WHERE "_id" = ANY ($1::text[])
+       UNION ALL
+       SELECT row_id, NULL, state FROM ${this.#name("lakesync_tombstones")} WHERE table_id = $2 AND row_id = ANY ($1::text[])`,
+      [rowIds, record.id],
+    );
+    return rows.map(({ rowId, stamps, state }) => (state === null ? { rowId, stamps } : { rowId, state }));
   }
 
   async insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void> {
     if (rows.length === 0) return;
     const { columns } = record;
-    const names = ["_id", ...columns.map(({ name }) => name), "_stamps"].map(quote).join(", ");
-    const target = `${this.#name(record.table)} (${names})`;
-    const cells = new RowCells(columns);
-    if (this.#bulk === "copy") {
-      let text = "";
-      for (const row of rows) {
-        text += copyCell(row.rowId);
-        for (const cell of cells.of(row)) text += `\t${copyCell(cell)}`;
-        text += `\t${packStamps(row.state, row.seq)}\n`;
-      }
-      return copyInto(this.#client, target, text);
-    }
-    const params: (string | null)[][] = [rows.map(({ rowId }) => rowId), ...columns.map(() => [])];
-    for (const row of rows) for (const [at, cell] of cells.of(row).entries()) params[at + 1]?.push(cell);
-    params.push(rows.map(({ state, seq }) => packStamps(state, seq)));
-    const types = ["text", ...columns.map(({ type }) => SQL_TYPES[type]), "text"];
-    await this.#query(`INSERT INTO ${target} SELECT * FROM unnest(${arrays(types)})`, params);
+    const places = new Map(columns.map(({ id }, at) => [String(id), at]));
+    const values = columns.map(() => new Array<Scalar>(rows.length).fill(null));
+    rows.forEach(({ state }, at) => {
+      for (const { cells } of state.layers)
+        for (const id in cells) {
+          const place = places.get(id);
+          if (place !== undefined) (values[place] as Scalar[])[at] = cells[id] as Scalar;
+        }
+    });
+    const types = ["text", ...columns.map(({ type }) => ARRAY_TYPES[type]), "text"];
+    const names = ["_id", ...columns.map(({ name }) => name), "_stamps"].map(quote);
+    const list = ["p0", ...columns.map(({ type }, at) => typed(type, `p${at + 1}`)), `p${columns.length + 1}`];
+    await this.#query(
+      `INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) SELECT ${list.join(", ")} FROM ${unnest(types)}`,
+      [rows.map(({ rowId }) => rowId), ...values, rows.map(({ state, seq }) => packStamps(state, seq))],
+    );
   }
 
   async update(record: TableRecord, rows: readonly RowUpdate[]): Promise<void> {
     if (rows.length === 0) return;
-    const changed = record.columns.filter(({ id }) => rows.some(({ changes }) => changes.has(String(id))));
-    const params: unknown[] = [rows.map(({ rowId }) => rowId), rows.map(({ state, seq }) => packStamps(state, seq))];
+    const params: Scalar[][] = [rows.map(({ rowId }) => rowId), rows.map(({ state, seq }) => packStamps(state, seq))];
     const types = ["text", "text"];
-    const sets = [`"_stamps" = u.p1`];
-    for (const { id, name, type } of changed) {
+    const sets = [`"_stamps" = p1`];
+    for (const { id, name, type } of record.columns) {
       const key = String(id);
-      const at = params.push(rows.map(({ changes }) => toText(type, changes.get(key)))) - 1;
-      types.push(SQL_TYPES[type]);
-      if (rows.every(({ changes }) => changes.has(key))) {
-        sets.push(`${quote(name)} = u.p${at}`);
+      const named = rows.map(({ changes }) => changes.has(key));
+      if (!named.includes(true)) continue;
+      const value = typed(type, `p${params.length}`);
+      params.push(rows.map(({ changes }) => changes.get(key) ?? null));
+      types.push(ARRAY_TYPES[type]);
+      if (!named.includes(false)) {
+        sets.push(`${quote(name)} = ${value}`);
         continue;
       }
-      const named = params.push(rows.map(({ changes }) => changes.has(key))) - 1;
+      sets.push(`${quote(name)} = CASE WHEN p${params.length} THEN ${value} ELSE t.${quote(name)} END`);
+      params.push(named);
       types.push("boolean");
-      sets.push(`${quote(name)} = CASE WHEN u.p${named} THEN u.p${at} ELSE t.${quote(name)} END`);
     }
-    const names = types.map((_, at) => `p${at}`).join(", ");
     await this.#query(
-      `UPDATE ${this.#name(record.table)} AS t SET ${sets.join(", ")}
-       FROM unnest(${arrays(types)}) AS u (${names}) WHERE t."_id" = u.p0`,
+      `UPDATE ${this.#name(record.table)} AS t SET ${sets.join(", ")} FROM ${unnest(types)} WHERE t."_id" = p0`,
       params,
     );
   }
@@ -234,9 +223,7 @@ export class PostgresSession implements SqlWriter {
       [
         record.id,
         rows.map(({ rowId }) => rowId),
-        rows
-          .map(({ state }) => (state.deleted === "" ? null : hlcMillis(stampHlc(state.deleted))))
-          .map((ms) => ms ?? FAR),
+        rows.map(({ state }) => (state.deleted === "" ? FAR : hlcMillis(stampHlc(state.deleted)))),
         rows.map(({ state, seq }) => packTombstone(state, seq)),
       ],
     );
@@ -257,18 +244,14 @@ export class PostgresSession implements SqlWriter {
     );
   }
 
-  async append(source: Source, version: number, chunks: readonly Chunk[]): Promise<void> {
-    await this.#query(
-      `INSERT INTO ${this.#name("lakesync_changes")} (source, version, first, last, body)
-       SELECT $1, $2, * FROM unnest($3::bigint[], $4::bigint[], $5::text[])`,
-      [
-        source.id,
-        version,
-        chunks.map(({ first }) => first),
-        chunks.map(({ last }) => last),
-        chunks.map(({ body }) => body),
-      ],
-    );
+  async append(source: Source, chunks: readonly Chunk[]): Promise<void> {
+    const params: unknown[] = [source.id];
+    const rows = chunks.map(({ first, last, body }) => {
+      const at = params.push(first, last, body);
+      return `($1, $${at - 2}::bigint, $${at - 1}::bigint, $${at}::text)`;
+    });
+    const into = `${this.#name("lakesync_changes")} (source, first, last, body)`;
+    await this.#query(`INSERT INTO ${into} VALUES ${rows.join(", ")}`, params);
   }
 
   async advance(source: Source, seq: number, digest: string | null): Promise<void> {
@@ -300,15 +283,15 @@ export class PostgresSession implements SqlWriter {
     );
   }
 
-  async *chunks(record: TableRecord, gatewayId: string, shard: string, afterSeq: number): AsyncGenerator<StoredChunk> {
+  async *chunks(record: TableRecord, gatewayId: string, shard: string, afterSeq: number): AsyncGenerator<string> {
     for (let after = afterSeq; ; ) {
-      const chunks = await this.#query<StoredChunk & { last: string }>(
-        `SELECT c.last, c.version, c.body FROM ${this.#name("lakesync_changes")} AS c
+      const chunks = await this.#query<{ last: string; body: string }>(
+        `SELECT c.last, c.body FROM ${this.#name("lakesync_changes")} AS c
          WHERE c.source = (SELECT id FROM ${this.#name("lakesync_watermarks")} WHERE table_id = $1 AND gateway = $2 AND shard = $3)
            AND c.last > $4 ORDER BY c.last LIMIT ${CHUNKS_READ}`,
         [record.id, gatewayId, shard, after],
       );
-      yield* chunks;
+      for (const { body } of chunks) yield body;
       if (chunks.length < CHUNKS_READ) return;
       after = Number(chunks.at(-1)?.last);
     }
@@ -331,25 +314,8 @@ export class PostgresSession implements SqlWriter {
 /** The year 9999: of what did not die, but was never made. */
 const FAR = 253_402_300_799_000;
 
-const arrays = (types: readonly string[]): string => types.map((type, at) => `$${at + 1}::${type}[]`).join(", ");
-
-/** Cells of rows in the order of columns, as text. */
-class RowCells {
-  readonly #columns: readonly TableColumn[];
-  readonly #places: ReadonlyMap<string, number>;
-
-  constructor(columns: readonly TableColumn[]) {
-    this.#columns = columns;
-    this.#places = new Map(columns.map(({ id }, at) => [String(id), at]));
-  }
-
-  of({ state }: MergedRow): (string | null)[] {
-    const cells: (string | null)[] = this.#columns.map(() => null);
-    for (const layer of state.layers)
-      for (const id in layer.cells) {
-        const at = this.#places.get(id);
-        if (at !== undefined) cells[at] = toText((this.#columns[at] as TableColumn).type, layer.cells[id]);
-      }
-    return cells;
-  }
+/** Parameters from $1 on, arrays of these types, as columns p0, p1, ... */
+function unnest(types: readonly string[]): string {
+  const arrays = types.map((type, at) => `$${at + 1}::${type}[]`);
+  return `unnest(${arrays.join(", ")}) AS u (${types.map((_, at) => `p${at}`).join(", ")})`;
 }

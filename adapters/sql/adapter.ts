@@ -32,14 +32,14 @@ import {
   TOMBSTONE_MS,
 } from "../../schemas/index.ts";
 import { attempt } from "../attempt.ts";
-import { chunksOf, readChunks } from "./changes.ts";
+import { type Chunk, chunksOf, readChunks } from "./changes.ts";
 import type { ReadRow, ReadTombstone, SqlDatabase, SqlWriter } from "./database.ts";
 import { entriesOf, type PageEntry, planPage } from "./page.ts";
 import { type HeldRow, unpackStamps, unpackTombstone } from "./row-state.ts";
 import { changeFor, type TableRecord } from "./table.ts";
 
 /** Edits that one transaction takes: its locks are held for a fraction of a second, a Worker holds a few of them in memory. */
-const PAGE_ENTRIES = 10_000;
+const PAGE_ENTRIES = 5_000;
 const PAGE_CHARS = 4 * 1024 * 1024;
 
 export class SqlAdapter implements DatabaseAdapter {
@@ -60,9 +60,7 @@ export class SqlAdapter implements DatabaseAdapter {
       await writer.prepare();
       const record = await writer.enter(table.table);
       const change = changeFor(record, table);
-      if (!change) return writer.remember(record, table);
-      await writer.change(record, change);
-      await writer.remember({ ...record, version: table.version, columns: change.columns }, table);
+      if (change) await writer.change(record, change, table.version);
     });
   }
 
@@ -93,7 +91,7 @@ export class SqlAdapter implements DatabaseAdapter {
         if (!record || gatewayId === undefined)
           return { seqs: [], receivedMs: [], batch: new DeltaBatchBuilder(table.table).build() };
         const chunks = reader.chunks(record, gatewayId, shard, afterSeq);
-        return readChunks(chunks, table, (version) => reader.schema(record, version), afterSeq, limit);
+        return readChunks(chunks, table, afterSeq, limit);
       }),
     );
   }
@@ -152,10 +150,17 @@ async function heldRows(
 ): Promise<Map<string, HeldRow>> {
   const columns = record.columns.map(({ id }) => String(id));
   const held = new Map<string, HeldRow>();
-  for (const { rowId, stamps } of await writer.held(record, rowIds)) held.set(rowId, unpackStamps(stamps, columns));
-  for (const { rowId, state } of await writer.tombstones(record, { ids: rowIds, limit: rowIds.length }))
-    held.set(rowId, unpackTombstone(state));
+  for (const row of await writer.held(record, rowIds))
+    held.set(row.rowId, "state" in row ? unpackTombstone(row.state) : unpackStamps(row.stamps, columns));
   return held;
+}
+
+interface Page {
+  readonly entries: readonly PageEntry[];
+  readonly chunks: readonly Chunk[];
+  /** Where the shard's watermark is after it. */
+  readonly to: number;
+  readonly digest: string | null;
 }
 
 /** One call of `insertDeltas`. */
@@ -163,7 +168,6 @@ class Flush {
   readonly #database: SqlDatabase;
   readonly #batch: FlushBatch;
   readonly #ids: ReadonlyMap<string, number>;
-  readonly #names: ReadonlyMap<string, string>;
   readonly #watermark: number;
   #rows = 0;
   #deltas = 0;
@@ -172,9 +176,7 @@ class Flush {
     this.#database = database;
     this.#batch = batch;
     this.#watermark = watermark;
-    const { columns } = batch.table;
-    this.#ids = new Map(columns.map(({ id, name }) => [name, id]));
-    this.#names = new Map(columns.map(({ id, name }) => [String(id), JSON.stringify(name)]));
+    this.#ids = new Map(batch.table.columns.map(({ id, name }) => [name, id]));
   }
 
   /** While the database takes a page, the next is made. */
@@ -188,8 +190,9 @@ class Flush {
         page = page.length === 0 ? entries : page.concat(entries);
         chars += charsOf(part);
         if (page.length < PAGE_ENTRIES && chars < PAGE_CHARS) continue;
+        const ready = this.#page(page, page.at(-1)?.seq ?? this.#watermark, null);
         await writing;
-        writing = this.#write(page, page.at(-1)?.seq ?? this.#watermark, null);
+        writing = this.#write(ready);
         writing.catch(() => {}); // it is awaited before the next
         page = [];
         chars = 0;
@@ -197,12 +200,15 @@ class Flush {
     } finally {
       await writing;
     }
-    await this.#write(page, this.#batch.toSeq, this.#batch.digest ?? null);
+    await this.#write(this.#page(page, this.#batch.toSeq, this.#batch.digest ?? null));
     return { watermark: this.#batch.toSeq, rows: this.#rows, deltas: this.#deltas };
   }
 
-  /** @param to where the shard's watermark is then */
-  async #write(page: readonly PageEntry[], to: number, digest: string | null): Promise<void> {
+  #page(entries: readonly PageEntry[], to: number, digest: string | null): Page {
+    return { entries, chunks: chunksOf(entries), to, digest };
+  }
+
+  async #write(page: Page): Promise<void> {
     const { gatewayId, shard, table, toSeq, toMs } = this.#batch;
     const written = await this.#database.transaction(async (writer) => {
       const record = await writer.lock(table.table);
@@ -211,13 +217,15 @@ class Flush {
           table: table.table,
         });
       const source = await writer.source(record, gatewayId, shard);
-      if (source.seq >= to) return { rows: 0, deltas: 0 };
-      const fresh = source.seq === 0 ? page : page.filter(({ seq }) => seq > source.seq);
-      const rows = await this.#merge(writer, record, fresh);
-      if (fresh.length > 0) await writer.append(source, table.version, chunksOf(fresh, this.#names));
-      if (to === toSeq) await writer.forget(record, toMs - TOMBSTONE_MS);
-      await writer.advance(source, to, digest);
-      return { rows, deltas: fresh.length };
+      if (source.seq >= page.to) return { rows: 0, deltas: 0 };
+      const begun = (page.entries[0]?.seq ?? page.to) <= source.seq; // by another delivery of the same edits
+      const entries = begun ? page.entries.filter(({ seq }) => seq > source.seq) : page.entries;
+      const rows = await this.#merge(writer, record, entries);
+      const chunks = begun ? chunksOf(entries) : page.chunks;
+      if (chunks.length > 0) await writer.append(source, chunks);
+      if (page.to === toSeq) await writer.forget(record, toMs - TOMBSTONE_MS);
+      await writer.advance(source, page.to, page.digest);
+      return { rows, deltas: entries.length };
     });
     this.#rows += written.rows;
     this.#deltas += written.deltas;

@@ -4,14 +4,13 @@
  *   <table>               the user's rows: `_id`, a typed column each, `_stamps` (row-state.ts)
  *   <table>__changes      a view of the edits, one by one
  *   lakesync_tables       id, name, version, columns: what stands where; its row is locked by whoever writes the table
- *   lakesync_schemas      the columns' names of each schema version that was seen
  *   lakesync_watermarks   of each shard of each table: id, seq, digest
  *   lakesync_changes      the edits, in chunks (changes.ts)
  *   lakesync_tombstones   dead rows, for as long as an older edit may come
  */
 import type { LatestStateQuery, RowVersions, ShardProgress } from "../../core/index.ts";
-import type { Column, Scalar, TableSchema } from "../../schemas/index.ts";
-import type { Chunk, StoredChunk } from "./changes.ts";
+import type { Scalar } from "../../schemas/index.ts";
+import type { Chunk } from "./changes.ts";
 import type { MergedRow, RowUpdate } from "./page.ts";
 import type { TableChange, TableRecord } from "./table.ts";
 
@@ -39,11 +38,10 @@ export type RowsQuery = Pick<LatestStateQuery, "after" | "limit" | "ids">;
 export interface SqlReader {
   /** What is known of a table; undefined for one that was never made. */
   find(table: string): Promise<TableRecord | undefined>;
-  /** Columns' names of a schema version. */
-  schema(record: TableRecord, version: number): Promise<readonly Pick<Column, "id" | "name">[]>;
   rows(record: TableRecord, query: RowsQuery): Promise<ReadRow[]>;
   tombstones(record: TableRecord, query: RowsQuery): Promise<ReadTombstone[]>;
-  chunks(record: TableRecord, gatewayId: string, shard: string, afterSeq: number): AsyncIterable<StoredChunk>;
+  /** Bodies of the chunks that end after a seq, in order. */
+  chunks(record: TableRecord, gatewayId: string, shard: string, afterSeq: number): AsyncIterable<string>;
   progress(record: TableRecord): Promise<(ShardProgress & { readonly gatewayId: string })[]>;
 }
 
@@ -55,21 +53,19 @@ export interface SqlWriter extends SqlReader {
   enter(table: string): Promise<TableRecord>;
   /** Locks a table's record; undefined for a table that was never made. */
   lock(table: string): Promise<TableRecord | undefined>;
-  /** Makes the table, or changes it. */
-  change(record: TableRecord, change: TableChange): Promise<void>;
-  /** Keeps what now stands where, and the schema that says so. */
-  remember(record: TableRecord, schema: TableSchema): Promise<void>;
+  /** Makes the table and its view, or changes them, and keeps what now stands where. */
+  change(record: TableRecord, change: TableChange, version: number): Promise<void>;
   /** The shard's watermark, entered as 0 where it is new. */
   source(record: TableRecord, gatewayId: string, shard: string): Promise<Source>;
-  /** Stamps of live rows. */
-  held(record: TableRecord, rowIds: readonly string[]): Promise<Pick<ReadRow, "rowId" | "stamps">[]>;
+  /** What is kept of rows: stamps of those that live, tombstones of the dead. */
+  held(record: TableRecord, rowIds: readonly string[]): Promise<(Pick<ReadRow, "rowId" | "stamps"> | ReadTombstone)[]>;
   insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void>;
   update(record: TableRecord, rows: readonly RowUpdate[]): Promise<void>;
   delete(record: TableRecord, rowIds: readonly string[]): Promise<void>;
   bury(record: TableRecord, rows: readonly MergedRow[]): Promise<void>;
   /** Takes tombstones away. */
   exhume(record: TableRecord, rowIds: RowVersions["rowIds"]): Promise<void>;
-  append(source: Source, version: number, chunks: readonly Chunk[]): Promise<void>;
+  append(source: Source, chunks: readonly Chunk[]): Promise<void>;
   /** Moves the shard's watermark. */
   advance(source: Source, seq: number, digest: string | null): Promise<void>;
   /** Takes away tombstones of rows that died before a moment, milliseconds since 1970. */

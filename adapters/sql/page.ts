@@ -82,18 +82,27 @@ export function planPage(
   entries: readonly PageEntry[],
   held: ReadonlyMap<string, HeldRow>,
 ): { readonly plan: PagePlan } | { readonly needed: string[] } {
-  const rows = new Map<string, { state: RowState; seq: number }>();
+  const rows = new Map<string, { state: RowState; seq: number; borrowed: boolean }>();
   const needed = new Set<string>();
   for (const { rowId, letter, hlc, client, cells, seq } of entries) {
+    const stamp = makeStamp(hlc, client);
     let row = rows.get(rowId);
     if (!row) {
       const known = held.get(rowId);
-      row = { state: known ? cloneRow(known.state) : emptyRow(), seq: known?.seq ?? 0 };
+      if (!known && letter === "I") {
+        // Most rows: nothing to merge with, and mostly nothing follows that would change the cells.
+        const layers = isEmpty(cells) ? [] : [{ stamp, seq: 0, cells }];
+        rows.set(rowId, { state: { ...emptyRow(), inserted: stamp, layers }, seq, borrowed: true });
+        continue;
+      }
+      row = { state: known ? cloneRow(known.state) : emptyRow(), seq: known?.seq ?? 0, borrowed: false };
       rows.set(rowId, row);
+    } else if (row.borrowed) {
+      row.state = cloneRow(row.state);
+      row.borrowed = false;
     }
-    const stamp = makeStamp(hlc, client);
     if (letter !== "D" && isTie(row.state, stamp, cells)) needed.add(rowId);
-    if (applyEdit(row.state, letter, stamp, cells, 0)) row.seq = seq;
+    else if (applyEdit(row.state, letter, stamp, cells, 0)) row.seq = seq;
   }
   const plan: PagePlan = { inserts: [], updates: [], deletes: [], tombstones: [], risen: [] };
   for (const [rowId, { state, seq }] of rows) {
@@ -113,6 +122,11 @@ export function planPage(
     }
   }
   return needed.size > 0 ? { needed: [...needed] } : { plan };
+}
+
+function isEmpty(cells: object): boolean {
+  for (const _ in cells) return false;
+  return true;
 }
 
 /** Whether an edit has the very stamp of a cell that the database holds: then the greater value wins. */
