@@ -1,6 +1,7 @@
 /** Iceberg as a destination of flushes, beside Postgres, MySQL and BigQuery. Thin over iceberg/. */
 import type {
   DatabaseAdapter,
+  DeltasSinceQuery,
   FlushBatch,
   FlushReceipt,
   HistoryBatch,
@@ -12,7 +13,7 @@ import type { LakeSyncError, Result, TableSchema } from "../schemas/index.ts";
 import { attempt } from "./attempt.ts";
 import { flushToIceberg, type LakeDeps } from "./iceberg/index.ts";
 import { KINDS } from "./iceberg/layout.ts";
-import { deltasSince, type HistoryQuery, lakeProgress, latestState } from "./iceberg/read-back.ts";
+import { deltasSince, lakeProgress, latestState } from "./iceberg/read-back.ts";
 import { ensureTable } from "./iceberg/tables.ts";
 
 export class IcebergAdapter implements DatabaseAdapter {
@@ -32,7 +33,7 @@ export class IcebergAdapter implements DatabaseAdapter {
     return flushToIceberg(batch, this.#deps);
   }
 
-  queryDeltasSince(query: HistoryQuery): Promise<Result<HistoryBatch, LakeSyncError>> {
+  queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>> {
     return attempt(() => deltasSince(this.#deps, query));
   }
 

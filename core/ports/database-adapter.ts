@@ -7,7 +7,11 @@
  *   deltas  each edit, once, in seq order: the history
  *
  * A destination keeps, with the data and atomically, the highest toSeq it holds of each source shard. What comes again
- * (fromSeq below that) is skipped or cut: a flush is at least once, its effect exactly once (F1).
+ * (fromSeq below that) is skipped or cut: a flush is at least once, its effect exactly once (F1). A destination may take a
+ * batch in steps, each with its data and watermark at once: seqs come in order.
+ *
+ * Where several gateways flush into one table, its rows are merged from the history: what a gateway says of a row knows
+ * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone.
  */
 import type { DeltaBatch, LakeSyncError, Result, Scalar, Seq, Stamp, TableSchema } from "../../schemas/index.ts";
 
@@ -79,6 +83,8 @@ export interface LatestStateQuery {
 
 /** How far a destination has come with a shard's edits of a table. */
 export interface ShardProgress {
+  /** Whose shard it is, where the destination knows. */
+  readonly gatewayId?: string;
   readonly shard: string;
   readonly watermark: Seq;
   /** What the shard said of its rows there (V1). */
@@ -92,17 +98,21 @@ export interface RowVersions {
   readonly stamps: readonly Stamp[];
 }
 
+export interface DeltasSinceQuery {
+  readonly table: TableSchema;
+  readonly shard: string;
+  /** Whose shard it is; may be left out where the destination holds one gateway's. */
+  readonly gatewayId?: string;
+  readonly afterSeq: Seq;
+  readonly limit: number;
+}
+
 export interface DatabaseAdapter {
   /** Makes the destination ready for a table as it now is; additive, idempotent, safe to call at once from two places. */
   ensureSchema(table: TableSchema): Promise<Result<void, LakeSyncError>>;
   insertDeltas(batch: FlushBatch): Promise<Result<FlushReceipt, LakeSyncError>>;
   /** History of one shard after a seq, in order, for migration and rebuild. */
-  queryDeltasSince(query: {
-    readonly table: TableSchema;
-    readonly shard: string;
-    readonly afterSeq: Seq;
-    readonly limit: number;
-  }): Promise<Result<HistoryBatch, LakeSyncError>>;
+  queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>>;
   /**
    * Live rows in order of id. Cell stamps are exact, or have no client where the destination keeps less; a seq is that of
    * the row's version, or 0 where it is not known.

@@ -1,5 +1,5 @@
 /** What a destination gives back: the latest rows, and the history of a shard, in the shapes that a flush came in. */
-import type { HistoryBatch, LatestStateQuery, RowBatch, ShardProgress } from "../../core/index.ts";
+import type { DeltasSinceQuery, HistoryBatch, LatestStateQuery, RowBatch, ShardProgress } from "../../core/index.ts";
 import {
   ABSENT,
   type Absent,
@@ -62,17 +62,10 @@ export async function latestState(deps: LakeDeps, { table, after, limit, ids }: 
   };
 }
 
-export interface HistoryQuery {
-  readonly table: TableSchema;
-  readonly shard: string;
-  readonly afterSeq: Seq;
-  readonly limit: number;
-}
-
 /** Edits of a shard after a seq, in order, each with exactly the columns that it named. */
 export async function deltasSince(
   deps: LakeDeps,
-  { table, shard, afterSeq, limit }: HistoryQuery,
+  { table, shard, afterSeq, limit }: DeltasSinceQuery,
 ): Promise<HistoryBatch> {
   const lake = await openTable(deps, table, "changes");
   const fields = lake?.fields ?? [];
