@@ -27,6 +27,7 @@ import {
   TableDigest,
 } from "../../core/index.ts";
 import {
+  attempt,
   CHECKPOINT_AGE_MS,
   CHECKPOINT_CHANGED_RATIO,
   CHECKPOINT_CHANGES,
@@ -41,7 +42,6 @@ import {
   type Seq,
   unwrap,
 } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
 import { attemptName } from "../iceberg/index.ts";
 import { type CheckpointPlace, checkpointFolder, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
 import { putChunk, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
