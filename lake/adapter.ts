@@ -10,7 +10,7 @@ import type {
   ShardProgress,
 } from "../core/index.ts";
 import type { LakeSyncError, Result, TableSchema } from "../schemas/index.ts";
-import { attempt } from "./attempt.ts";
+import { attempt } from "../schemas/index.ts";
 import { flushToIceberg, type LakeDeps } from "./iceberg/index.ts";
 import { KINDS } from "./iceberg/layout.ts";
 import { deltasSince, lakeProgress, latestState } from "./iceberg/read-back.ts";

@@ -11,9 +11,19 @@
  * batch in steps, each with its data and watermark at once: seqs come in order.
  *
  * Where several gateways flush into one table, its rows are merged from the history: what a gateway says of a row knows
- * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone.
+ * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. Rows
+ * that the batch's history does not name are taken as `rows` has them: a tier hands over rows without their history.
  */
-import type { DeltaBatch, LakeSyncError, Result, Scalar, Seq, Stamp, TableSchema } from "../../schemas/index.ts";
+import type {
+  DeltaBatch,
+  HlcText,
+  LakeSyncError,
+  Result,
+  Scalar,
+  Seq,
+  Stamp,
+  TableSchema,
+} from "../../schemas/index.ts";
 
 /** Merged rows of one table, in columns; values[i] of each column belong to rowIds[i]. */
 export interface RowBatch {
@@ -79,6 +89,8 @@ export interface LatestStateQuery {
   readonly ids?: readonly string[];
   /** Also the dead rows that the destination remembers; those that keep none give none. */
   readonly tombstones?: boolean;
+  /** Only rows whose newest clock is before this; a hint, which a destination that has to look at each row anyway ignores. */
+  readonly changedBefore?: HlcText;
 }
 
 /** How far a destination has come with a shard's edits of a table. */

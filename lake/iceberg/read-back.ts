@@ -106,7 +106,8 @@ export async function deltasSince(
 }
 
 /**
- * How far the lake has come with each shard: history and rows both, since a flush may have been killed between the two.
+ * How far the lake has come with each shard: with its rows and its history, since a flush may have been killed between the
+ * two. A source that has no history, such as another tier, is known by its rows.
  */
 export async function lakeProgress(deps: LakeDeps, table: TableSchema): Promise<ShardProgress[]> {
   const [rows, changes] = await Promise.all(
@@ -114,9 +115,11 @@ export async function lakeProgress(deps: LakeDeps, table: TableSchema): Promise<
   );
   if (!rows || !changes) return [];
   const digests = digestsOf(rows);
-  return shardsIn(changes).map((shard) => {
+  const histories = new Set(shardsIn(changes));
+  return [...new Set([...histories, ...shardsIn(rows)])].map((shard) => {
+    const ofRows = watermarkOf(rows, shard);
+    const watermark = (histories.has(shard) ? Math.min(ofRows, watermarkOf(changes, shard)) : ofRows) as Seq;
     const digest = digests[shard];
-    const watermark = Math.min(watermarkOf(rows, shard), watermarkOf(changes, shard)) as Seq;
     return { shard, watermark, ...(digest !== undefined && { digest }) };
   });
 }
