@@ -17,7 +17,7 @@ const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "cti
 /** Chunks of the change log that are read at once. */
 const CHUNKS_READ = 8;
 
-export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 type Params = readonly unknown[];
 
