@@ -8,7 +8,7 @@
  * false count as 1 and 0, which is what a device keeps that was never told a column's type.
  */
 import { type HlcText, type Scalar, type Stamp, stampHlc } from "../schemas/index.ts";
-import { isAlive, type RowState } from "./merge.ts";
+import { type ColumnKey, isAlive, newestStamp, type RowState } from "./merge.ts";
 
 /** The hash under way, two lanes of 32 bits: a typed array keeps them as they are, where a variable would box them. */
 const lanes = new Int32Array(2);
@@ -56,7 +56,7 @@ export interface RowDigest {
   readonly content1: number;
 }
 
-/** Collects the cells of one row. */
+/** Collects the cells of one row; those that are taken away count the other way. */
 class RowHash {
   state0 = 0;
   state1 = 0;
@@ -68,6 +68,7 @@ class RowHash {
   /** Of the stamp that the next cells have. */
   #stamp0 = 0;
   #stamp1 = 0;
+  sign: 1 | -1 = 1;
 
   constructor(id: string) {
     this.#start(0x3c6ef372, 0x1b873593);
@@ -84,15 +85,15 @@ class RowHash {
   #addContent(): void {
     const x = lanes[0] as number;
     const y = lanes[1] as number;
-    this.content0 = (this.content0 + finish(x, y)) | 0;
-    this.content1 = (this.content1 + finish(y, x)) | 0;
+    this.content0 = (this.content0 + this.sign * finish(x, y)) | 0;
+    this.content1 = (this.content1 + this.sign * finish(y, x)) | 0;
   }
 
   #addState(): void {
     const x = Math.imul((lanes[0] as number) ^ this.#stamp0, 0xcc9e2d51);
     const y = Math.imul((lanes[1] as number) ^ this.#stamp1, 0x1b873593);
-    this.state0 = (this.state0 + finish(x, y)) | 0;
-    this.state1 = (this.state1 + finish(y, x)) | 0;
+    this.state0 = (this.state0 + this.sign * finish(x, y)) | 0;
+    this.state1 = (this.state1 + this.sign * finish(y, x)) | 0;
   }
 
   /** Of the cells that follow. */
@@ -115,54 +116,114 @@ class RowHash {
     if (stamped) this.#addState();
   }
 
-  /** @param stamps of insert and delete; absent where only content is known */
-  row(newest: HlcText, stamps?: readonly [Stamp, Stamp]): void {
+  newest(newest: HlcText): void {
     this.#start(this.#row0, this.#row1);
     text(newest);
     this.#addContent();
-    if (!stamps) return;
-    this.stamp(stamps[0]);
+  }
+
+  marks(inserted: Stamp, deleted: Stamp): void {
+    this.stamp(inserted);
     this.#start(this.#row0, this.#row1);
-    text(stamps[1]);
+    text(deleted);
     this.#addState();
   }
 }
 
-/**
- * @param nameOf of a cell's column; undefined for one that was dropped
- * @param only these columns' part of the row: enough for the difference that an edit of them makes
- * @returns undefined for a row that is dead
- */
-export function rowDigest(
-  id: string,
-  row: RowState,
-  nameOf: (column: string) => string | undefined,
-  only?: Readonly<Record<string, unknown>>,
-): RowDigest | undefined {
-  if (!isAlive(row)) return undefined;
-  const hash = new RowHash(id);
-  let newest: Stamp = row.inserted;
-  for (const { stamp, cells } of row.layers) {
-    if (stamp > newest) newest = stamp;
+type NameOf<C> = (column: C) => string | undefined;
+
+/** @param only these columns' cells */
+function addCells<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: NameOf<C>, only?: readonly C[]): void {
+  for (const { stamp, columns, values } of row.layers) {
     let stamped = false;
-    for (const column in cells) {
-      if (only && !Object.hasOwn(only, column)) continue;
+    for (let k = 0; k < columns.length; k++) {
+      const column = columns[k] as C;
+      if (only && !only.includes(column)) continue;
       const name = nameOf(column);
       if (name === undefined) continue;
       if (!stamped) hash.stamp(stamp);
       stamped = true;
-      hash.cell(name, cells[column] as Scalar, true);
+      hash.cell(name, values[k] as Scalar, true);
     }
   }
-  hash.row(stampHlc(newest), [row.inserted, row.deleted]);
+}
+
+function addRow<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: NameOf<C>): void {
+  addCells(hash, row, nameOf);
+  hash.newest(stampHlc(newestStamp(row)));
+  hash.marks(row.inserted, row.deleted);
+}
+
+/**
+ * @param nameOf of a cell's column; undefined for one that was dropped
+ * @returns undefined for a row that is dead
+ */
+export function rowDigest<C extends ColumnKey>(id: string, row: RowState<C>, nameOf: NameOf<C>): RowDigest | undefined {
+  if (!isAlive(row)) return undefined;
+  const hash = new RowHash(id);
+  addRow(hash, row, nameOf);
   return hash;
+}
+
+/**
+ * What an edit does to its table's digest: made before the row is merged in place, finished after it. Where the row stays
+ * alive, only the columns that the edit names are looked at.
+ */
+export class DigestChange<C extends ColumnKey> {
+  readonly #hash: RowHash;
+  readonly #nameOf: NameOf<C>;
+  readonly #alive: boolean;
+  readonly #newest: Stamp;
+  readonly #inserted: Stamp;
+  readonly #deleted: Stamp;
+  readonly #only: readonly C[] | undefined;
+
+  /** @param edited columns that an edit names which leaves a living row alive; otherwise left out */
+  constructor(id: string, before: RowState<C>, nameOf: NameOf<C>, edited?: readonly C[]) {
+    this.#hash = new RowHash(id);
+    this.#nameOf = nameOf;
+    this.#alive = isAlive(before);
+    this.#only = this.#alive ? edited : undefined;
+    this.#newest = newestStamp(before);
+    this.#inserted = before.inserted;
+    this.#deleted = before.deleted;
+    if (!this.#alive) return;
+    this.#hash.sign = -1;
+    if (this.#only) addCells(this.#hash, before, nameOf, this.#only);
+    else addRow(this.#hash, before, nameOf);
+  }
+
+  /** @param after the row, merged */
+  addTo(digest: TableDigest, after: RowState<C>): void {
+    const hash = this.#hash;
+    const alive = isAlive(after);
+    hash.sign = 1;
+    if (!this.#only) {
+      if (alive) addRow(hash, after, this.#nameOf);
+    } else {
+      addCells(hash, after, this.#nameOf, this.#only);
+      const newest = newestStamp(after);
+      if (newest !== this.#newest) {
+        hash.newest(stampHlc(newest));
+        hash.sign = -1;
+        hash.newest(stampHlc(this.#newest));
+      }
+      if (after.inserted !== this.#inserted || after.deleted !== this.#deleted) {
+        hash.sign = 1;
+        hash.marks(after.inserted, after.deleted);
+        hash.sign = -1;
+        hash.marks(this.#inserted, this.#deleted);
+      }
+    }
+    digest.change(Number(alive) - Number(this.#alive), hash);
+  }
 }
 
 /** The content of a row that is known without its stamps. */
 export function contentDigest(id: string, hlc: HlcText, cells: Iterable<readonly [string, Scalar]>): RowDigest {
   const hash = new RowHash(id);
   for (const [column, value] of cells) hash.cell(column, value, false);
-  hash.row(hlc);
+  hash.newest(hlc);
   return hash;
 }
 
@@ -210,6 +271,11 @@ export class TableDigest {
 
   remove(row: RowDigest | undefined): void {
     if (row) this.#plus(-1, -1, row);
+  }
+
+  /** @param rows how many more are alive, or fewer */
+  change(rows: number, hashes: RowDigest): void {
+    this.#plus(rows, 1, hashes);
   }
 
   addTable(other: TableDigest): void {
