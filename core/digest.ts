@@ -227,50 +227,60 @@ export function contentDigest(id: string, hlc: HlcText, cells: Iterable<readonly
   return hash;
 }
 
+const hex = (lane: number | undefined): string => ((lane ?? 0) >>> 0).toString(16).padStart(8, "0");
+
+/** The sum of some rows: as much of a digest as a device needs. */
+export class RowsDigest {
+  protected count = 0;
+  /** Two lanes of `state`, two of `content`. */
+  protected readonly sums = new Int32Array(4);
+
+  protected plus(rows: number, sign: 1 | -1, row: RowDigest): void {
+    const { sums } = this;
+    this.count += rows;
+    sums[0] = (sums[0] as number) + sign * row.state0;
+    sums[1] = (sums[1] as number) + sign * row.state1;
+    sums[2] = (sums[2] as number) + sign * row.content0;
+    sums[3] = (sums[3] as number) + sign * row.content1;
+  }
+
+  /** @param row undefined for one that is dead */
+  add(row: RowDigest | undefined): void {
+    if (row) this.plus(1, 1, row);
+  }
+
+  /** `rows-state-content`: a decimal number and twice 16 hex digits. */
+  toString(): string {
+    const [a, b, c, d] = this.sums;
+    return `${this.count}-${hex(a)}${hex(b)}-${hex(c)}${hex(d)}`;
+  }
+}
+
 const TEXT = /^(\d{1,15})-([0-9a-f]{8})([0-9a-f]{8})-([0-9a-f]{8})([0-9a-f]{8})$/;
-const hex = (lane: number): string => (lane >>> 0).toString(16).padStart(8, "0");
 
-/** Of some rows of one table; the rows of several shards add up. */
-export class TableDigest {
-  #rows = 0;
-  #state0 = 0;
-  #state1 = 0;
-  #content0 = 0;
-  #content1 = 0;
-
+/** Of a table, as it is kept: rows come and go, and the parts that several shards have add up. */
+export class TableDigest extends RowsDigest {
   /** @returns undefined for what is no digest */
   static parse(digest: string): TableDigest | undefined {
     const [, rows, ...digits] = TEXT.exec(digest) ?? [];
     if (rows === undefined) return undefined;
-    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = digits.map((lane) => Number.parseInt(lane, 16));
     const parsed = new TableDigest();
-    parsed.#plus(Number(rows), 1, { state0, state1, content0, content1 });
+    parsed.count = Number(rows);
+    parsed.sums.set(digits.map((lane) => Number.parseInt(lane, 16)));
     return parsed;
   }
 
-  #plus(rows: number, sign: 1 | -1, row: RowDigest): void {
-    this.#rows += rows;
-    this.#state0 = (this.#state0 + sign * row.state0) | 0;
-    this.#state1 = (this.#state1 + sign * row.state1) | 0;
-    this.#content0 = (this.#content0 + sign * row.content0) | 0;
-    this.#content1 = (this.#content1 + sign * row.content1) | 0;
-  }
-
   get rows(): number {
-    return this.#rows;
+    return this.count;
   }
 
   /** What lakes know: rows and content. */
   get content(): string {
-    return `${this.#rows}-${hex(this.#content0)}${hex(this.#content1)}`;
-  }
-
-  add(row: RowDigest | undefined): void {
-    if (row) this.#plus(1, 1, row);
+    return `${this.count}-${hex(this.sums[2])}${hex(this.sums[3])}`;
   }
 
   remove(row: RowDigest | undefined): void {
-    if (row) this.#plus(-1, -1, row);
+    if (row) this.plus(-1, -1, row);
   }
 
   /** @param rows how many more are alive, or fewer */
@@ -279,23 +289,13 @@ export class TableDigest {
   }
 
   addTable(other: TableDigest): void {
-    this.#plus(other.#rows, 1, {
-      state0: other.#state0,
-      state1: other.#state1,
-      content0: other.#content0,
-      content1: other.#content1,
-    });
+    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = other.sums;
+    this.plus(other.count, 1, { state0, state1, content0, content1 });
   }
 
   copy(): TableDigest {
     const copy = new TableDigest();
     copy.addTable(this);
     return copy;
-  }
-
-  /** `rows-state-content`: a decimal number and twice 16 hex digits. */
-  toString(): string {
-    const content = `${hex(this.#content0)}${hex(this.#content1)}`;
-    return `${this.#rows}-${hex(this.#state0)}${hex(this.#state1)}-${content}`;
   }
 }

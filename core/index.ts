@@ -1,7 +1,7 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
-export { contentDigest, type RowDigest, rowDigest, TableDigest } from "./digest.ts";
+export { contentDigest, type RowDigest, RowsDigest, rowDigest, TableDigest } from "./digest.ts";
 export {
   CONSUMER_FAULTS,
   type ConsumerFault,
@@ -11,7 +11,7 @@ export {
   failedFlush,
   flushOnce,
 } from "./flush.ts";
-export { HLC, HybridClock } from "./hlc.ts";
+export { HLC, HybridClock, TickingClock } from "./hlc.ts";
 export {
   checkpointDuty,
   checkpointedShard,

@@ -1,5 +1,7 @@
 /** Contract suites and stores for tests. */
 export { catalogueContract } from "./testing/catalogue-contract.ts";
+export { type Destination, databaseAdapterContract, type Nature } from "./testing/database-contract.ts";
+export { FlushScript } from "./testing/flush-script.ts";
 export { NodeSqlStore } from "./testing/node-sqlite.ts";
 export { mayTouch, type OracleRow, rowOf, type StampedEdit } from "./testing/oracle.ts";
 export { ADMIN, Device, edit, push, shardOf, TODOS, user } from "./testing/shard-kit.ts";

@@ -1,4 +1,5 @@
 /** Every shape that crosses a boundary. No I/O. */
+export * from "./attempt.ts";
 export * from "./chunk.ts";
 export * from "./delta.ts";
 export * from "./errors.ts";

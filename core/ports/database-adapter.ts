@@ -7,9 +7,23 @@
  *   deltas  each edit, once, in seq order: the history
  *
  * A destination keeps, with the data and atomically, the highest toSeq it holds of each source shard. What comes again
- * (fromSeq below that) is skipped or cut: a flush is at least once, its effect exactly once (F1).
+ * (fromSeq below that) is skipped or cut: a flush is at least once, its effect exactly once (F1). A destination may take a
+ * batch in steps, each with its data and watermark at once: seqs come in order.
+ *
+ * Where several gateways flush into one table, its rows are merged from the history: what a gateway says of a row knows
+ * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. Rows
+ * that the batch's history does not name are taken as `rows` has them: a tier hands over rows without their history.
  */
-import type { DeltaBatch, LakeSyncError, Result, Scalar, Seq, Stamp, TableSchema } from "../../schemas/index.ts";
+import type {
+  DeltaBatch,
+  HlcText,
+  LakeSyncError,
+  Result,
+  Scalar,
+  Seq,
+  Stamp,
+  TableSchema,
+} from "../../schemas/index.ts";
 
 /** Merged rows of one table, in columns; values[i] of each column belong to rowIds[i]. */
 export interface RowBatch {
@@ -20,7 +34,10 @@ export interface RowBatch {
   readonly seqs: readonly Seq[];
   /** True where the row is deleted; its cells are null then. */
   readonly deleted: readonly boolean[];
-  /** Seq of the row's version that a flush at or below fromSeq already handed over as live; 0 when there is none. */
+  /**
+   * Seq of the row's version that a flush at or below fromSeq already handed over as live; 0 when there is none. One above
+   * toSeq says that there may be one, and nobody knows which: whatever the destination holds of the row goes.
+   */
   readonly flushedSeqs: readonly Seq[];
   /** In the order of the table's columns; canonical values. */
   readonly columns: readonly { readonly name: string; readonly values: readonly Scalar[] }[];
@@ -68,6 +85,38 @@ export interface LatestStateQuery {
   /** Rows with ids after this, in order of id by code point. */
   readonly after?: string;
   readonly limit: number;
+  /** Only these rows; at most `PAGE_ROWS_MAX`. */
+  readonly ids?: readonly string[];
+  /** Also the dead rows that the destination remembers; those that keep none give none. */
+  readonly tombstones?: boolean;
+  /** Only rows whose newest clock is before this; a hint, which a destination that has to look at each row anyway ignores. */
+  readonly changedBefore?: HlcText;
+}
+
+/** How far a destination has come with a shard's edits of a table. */
+export interface ShardProgress {
+  /** Whose shard it is, where the destination knows. */
+  readonly gatewayId?: string;
+  readonly shard: string;
+  readonly watermark: Seq;
+  /** What the shard said of its rows there (V1). */
+  readonly digest?: string;
+}
+
+/** Rows by id, each in the version that has this stamp. */
+export interface RowVersions {
+  readonly table: TableSchema;
+  readonly rowIds: readonly string[];
+  readonly stamps: readonly Stamp[];
+}
+
+export interface DeltasSinceQuery {
+  readonly table: TableSchema;
+  readonly shard: string;
+  /** Whose shard it is; may be left out where the destination holds one gateway's. */
+  readonly gatewayId?: string;
+  readonly afterSeq: Seq;
+  readonly limit: number;
 }
 
 export interface DatabaseAdapter {
@@ -75,13 +124,19 @@ export interface DatabaseAdapter {
   ensureSchema(table: TableSchema): Promise<Result<void, LakeSyncError>>;
   insertDeltas(batch: FlushBatch): Promise<Result<FlushReceipt, LakeSyncError>>;
   /** History of one shard after a seq, in order, for migration and rebuild. */
-  queryDeltasSince(query: {
-    readonly table: TableSchema;
-    readonly shard: string;
-    readonly afterSeq: Seq;
-    readonly limit: number;
-  }): Promise<Result<HistoryBatch, LakeSyncError>>;
-  /** Live rows in order of id. */
+  queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>>;
+  /**
+   * Live rows in order of id. Cell stamps are exact, or have no client where the destination keeps less; a seq is that of
+   * the row's version, or 0 where it is not known.
+   */
   getLatestState(query: LatestStateQuery): Promise<Result<RowBatch, LakeSyncError>>;
+  /** Of every shard that the destination holds edits of, of one table; none for a table that it does not know. */
+  progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>>;
+  /**
+   * Removes rows and tombstones, each where it still is the version with that stamp, without a trace: another tier has
+   * them. History stays. Absent where the destination cannot be a hot tier.
+   * @returns ids of the rows that were there in that version
+   */
+  evictRows?(rows: RowVersions): Promise<Result<readonly string[], LakeSyncError>>;
   close(): Promise<void>;
 }

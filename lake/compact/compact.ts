@@ -11,6 +11,7 @@
  */
 import type { LoadedTable, TableIdent } from "../../core/index.ts";
 import {
+  attempt,
   COMPACT_DELETE_RATIO,
   COMPACT_DEPTH_MAX,
   COMPACT_GROUP_BYTES,
@@ -25,7 +26,6 @@ import {
   LakeSyncError,
   type Result,
 } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
 import {
   commitSnapshot,
   currentSnapshot,

@@ -1,7 +1,12 @@
 /** What maintenance of a table would find to do, by its manifests alone. */
 import type { TableIdent } from "../../core/index.ts";
-import { COMPACT_TARGET_BYTES, COMPACT_TARGET_ROWS, type LakeSyncError, type Result } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import {
+  attempt,
+  COMPACT_TARGET_BYTES,
+  COMPACT_TARGET_ROWS,
+  type LakeSyncError,
+  type Result,
+} from "../../schemas/index.ts";
 import { type LakeDeps, loadOrUndefined } from "../iceberg/index.ts";
 import { entriesOf, ManifestCache } from "./tables.ts";
 

@@ -9,8 +9,15 @@
  * Watermarks are table properties too (docs/decisions/0012), so nothing that a flush needs to know expires.
  */
 import type { LoadedTable, Snapshot, SnapshotRef, TableIdent, TableMetadata } from "../../core/index.ts";
-import { GRACE_MS, LakeSyncError, type Result, SNAPSHOT_AGE_MS, SNAPSHOTS_MIN, unwrap } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import {
+  attempt,
+  GRACE_MS,
+  LakeSyncError,
+  type Result,
+  SNAPSHOT_AGE_MS,
+  SNAPSHOTS_MIN,
+  unwrap,
+} from "../../schemas/index.ts";
 import { fault, type LakeDeps } from "../iceberg/index.ts";
 import { markGarbage, sweepGarbage } from "./garbage.ts";
 import { filesOfExpired, reachableFrom } from "./reachable.ts";

@@ -1,7 +1,6 @@
 /** A run of maintenance over the two tables of a synced table, of a bounded size. */
 import type { TableIdent } from "../../core/index.ts";
-import { COMPACT_JOB_ROWS, type LakeSyncError, type Result, unwrap } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import { attempt, COMPACT_JOB_ROWS, type LakeSyncError, type Result, unwrap } from "../../schemas/index.ts";
 import { identOf, KINDS, type LakeDeps, loadOrUndefined, type TableKind } from "../iceberg/index.ts";
 import { type CompactOptions, compact } from "./compact.ts";
 import { debtOf, type LakeDebt } from "./debt.ts";

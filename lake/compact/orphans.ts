@@ -3,8 +3,7 @@
  * old enough to be nobody's commit in flight are marked, and deleted a grace period later (garbage.ts, L5).
  */
 import type { TableIdent } from "../../core/index.ts";
-import { GARBAGE_MAX, GRACE_MS, type LakeSyncError, ORPHAN_AGE_MS, type Result } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import { attempt, GARBAGE_MAX, GRACE_MS, type LakeSyncError, ORPHAN_AGE_MS, type Result } from "../../schemas/index.ts";
 import { fault, keyOf, type LakeDeps } from "../iceberg/index.ts";
 import { isMark, listAll, markedFiles, markGarbage, sweepGarbage } from "./garbage.ts";
 import { reachableFrom } from "./reachable.ts";

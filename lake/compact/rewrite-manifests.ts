@@ -1,7 +1,7 @@
 /** Many small manifests into few, without touching a file: whoever plans a scan reads all of them. */
 import type { TableIdent } from "../../core/index.ts";
 import type { LakeSyncError, Result } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import { attempt } from "../../schemas/index.ts";
 import {
   carriedSummary,
   commitSnapshot,

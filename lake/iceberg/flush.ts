@@ -12,8 +12,7 @@
  * what comes again has nothing to write again.
  */
 import type { FlushBatch, FlushReceipt, LoadedTable } from "../../core/index.ts";
-import { type HlcText, hlcToBigInt, LakeSyncError, type Result } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
+import { attempt, type HlcText, hlcToBigInt, LakeSyncError, type Result } from "../../schemas/index.ts";
 import { commitSnapshot, newSnapshotId, type SnapshotChange } from "./commit.ts";
 import { type DataFileTarget, DataFileWriter } from "./data-files.ts";
 import { fault, type LakeDeps } from "./deps.ts";

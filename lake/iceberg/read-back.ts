@@ -1,5 +1,5 @@
 /** What a destination gives back: the latest rows, and the history of a shard, in the shapes that a flush came in. */
-import type { HistoryBatch, LatestStateQuery, RowBatch } from "../../core/index.ts";
+import type { DeltasSinceQuery, HistoryBatch, LatestStateQuery, RowBatch, ShardProgress } from "../../core/index.ts";
 import {
   ABSENT,
   type Absent,
@@ -17,27 +17,32 @@ import {
 } from "../../schemas/index.ts";
 import { decodeLong, decodeString } from "./bounds.ts";
 import type { LakeDeps } from "./deps.ts";
-import { fieldNamed, fieldsOf, identOf, type LakeField, type TableKind } from "./layout.ts";
+import { fieldNamed, fieldsOf, identOf, KINDS, type LakeField, type TableKind } from "./layout.ts";
 import { currentSchema, type LiveEntry } from "./manifest.ts";
 import { selectFirst } from "./select.ts";
 import { loadOrUndefined } from "./tables.ts";
-import { currentSnapshot } from "./watermark.ts";
+import { currentSnapshot, digestsOf, shardsIn, watermarkOf } from "./watermark.ts";
 
 /**
  * Live rows after an id, in order of id. The lake keeps one stamp a row, so every cell has the row's, and no client: exact
  * stamps are in the history.
  */
-export async function latestState(deps: LakeDeps, { table, after, limit }: LatestStateQuery): Promise<RowBatch> {
+export async function latestState(deps: LakeDeps, { table, after, limit, ids }: LatestStateQuery): Promise<RowBatch> {
+  const wanted = ids && new Set(ids);
+  const sorted = ids?.toSorted(compareCodePoints);
+  const isAsked = (rowId: string) =>
+    (!wanted || wanted.has(rowId)) && (after === undefined || compareCodePoints(rowId, after) > 0);
   const lake = await openTable(deps, table, "main");
   const id = lake && fieldNamed(lake.fields, "_id");
   const fields = lake?.fields ?? [];
   const values = id
     ? await selectFirst<string>(deps.store, lake.snapshot, {
         keys: [id],
-        keyOf: ([rowId]) =>
-          after === undefined || compareCodePoints(rowId as string, after) > 0 ? (rowId as string) : undefined,
+        keyOf: ([rowId]) => (isAsked(rowId as string) ? (rowId as string) : undefined),
         compare: compareCodePoints,
-        skip: (entry) => after !== undefined && endsBefore(entry, id, after),
+        skip: (entry) =>
+          (after !== undefined && endsBefore(entry, id, after)) ||
+          (sorted !== undefined && holdsNone(entry, id, sorted)),
         limit,
         columns: fields,
       })
@@ -57,17 +62,10 @@ export async function latestState(deps: LakeDeps, { table, after, limit }: Lates
   };
 }
 
-export interface HistoryQuery {
-  readonly table: TableSchema;
-  readonly shard: string;
-  readonly afterSeq: Seq;
-  readonly limit: number;
-}
-
 /** Edits of a shard after a seq, in order, each with exactly the columns that it named. */
 export async function deltasSince(
   deps: LakeDeps,
-  { table, shard, afterSeq, limit }: HistoryQuery,
+  { table, shard, afterSeq, limit }: DeltasSinceQuery,
 ): Promise<HistoryBatch> {
   const lake = await openTable(deps, table, "changes");
   const fields = lake?.fields ?? [];
@@ -107,6 +105,25 @@ export async function deltasSince(
   };
 }
 
+/**
+ * How far the lake has come with each shard: with its rows and its history, since a flush may have been killed between the
+ * two. A source that has no history, such as another tier, is known by its rows.
+ */
+export async function lakeProgress(deps: LakeDeps, table: TableSchema): Promise<ShardProgress[]> {
+  const [rows, changes] = await Promise.all(
+    KINDS.map(async (kind) => (await loadOrUndefined(deps, identOf(deps, table.table, kind)))?.metadata),
+  );
+  if (!rows || !changes) return [];
+  const digests = digestsOf(rows);
+  const histories = new Set(shardsIn(changes));
+  return [...new Set([...histories, ...shardsIn(rows)])].map((shard) => {
+    const ofRows = watermarkOf(rows, shard);
+    const watermark = (histories.has(shard) ? Math.min(ofRows, watermarkOf(changes, shard)) : ofRows) as Seq;
+    const digest = digests[shard];
+    return { shard, watermark, ...(digest !== undefined && { digest }) };
+  });
+}
+
 async function openTable(deps: LakeDeps, table: TableSchema, kind: TableKind) {
   const loaded = await loadOrUndefined(deps, identOf(deps, table.table, kind));
   if (!loaded) return undefined;
@@ -134,6 +151,16 @@ function userColumns(
 function endsBefore({ data_file }: LiveEntry, id: LakeField, after: string): boolean {
   const upper = data_file.upper_bounds?.get(id.fieldId);
   return upper !== undefined && compareCodePoints(decodeString(upper), after) <= 0;
+}
+
+/** Whether none of the sorted ids lies within a file's bounds. */
+function holdsNone({ data_file }: LiveEntry, id: LakeField, ids: readonly string[]): boolean {
+  const lower = data_file.lower_bounds?.get(id.fieldId);
+  const upper = data_file.upper_bounds?.get(id.fieldId);
+  if (!lower || !upper) return false;
+  const least = decodeString(lower);
+  const first = ids.find((each) => compareCodePoints(each, least) >= 0);
+  return first === undefined || compareCodePoints(first, decodeString(upper)) > 0;
 }
 
 function hlcText(long: Scalar): HlcText {

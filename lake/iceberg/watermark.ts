@@ -44,6 +44,10 @@ export function carriedSummary(metadata: TableMetadata): Record<string, string> 
   return { ...carried(metadata), ...Object.fromEntries(properties) };
 }
 
+/** Shards that the table holds something of. */
+export const shardsIn = (metadata: TableMetadata): string[] =>
+  Object.keys(carriedSummary(metadata)).flatMap((key) => (key.startsWith(PREFIX) ? [key.slice(PREFIX.length)] : []));
+
 /** What each shard said of its rows at its newest flush. */
 export function digestsOf(metadata: TableMetadata): Record<string, string> {
   const ours = Object.entries(carriedSummary(metadata)).filter(([key]) => key.startsWith(DIGEST));

@@ -221,6 +221,22 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     ],
   },
   {
+    name: "digest-of-some-shards",
+    what: "a table's digest is added up of the shards that give one, while others know newer rules",
+    edits: [
+      {
+        file: "durable-objects/router.ts",
+        find: "if (pages.some((page) => page.hasMore || page.version !== pages[0]?.version)) return {};",
+        replace: "if (pages.some((page) => page.hasMore)) return {};",
+      },
+    ],
+  },
+  {
+    name: "digest-of-what-was",
+    what: "a row that changes leaves its old hash in the digest",
+    edits: [{ file: "core/shard/push.ts", find: "    this.#digest.remove(was);\n", replace: "" }],
+  },
+  {
     name: "alarm-after-log",
     what: "a shard sets its alarm after the log has grown, and may die between the two",
     edits: [

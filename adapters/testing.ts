@@ -1,0 +1,2 @@
+/** Test kit of the adapters. */
+export { SqliteAdapter } from "./testing/sqlite.ts";
