@@ -56,7 +56,7 @@ export interface RowDigest {
   readonly content1: number;
 }
 
-/** Collects the cells of one row; those that are taken away count the other way. */
+/** Collects the cells of one row. */
 class RowHash {
   state0 = 0;
   state1 = 0;
@@ -68,7 +68,6 @@ class RowHash {
   /** Of the stamp that the next cells have. */
   #stamp0 = 0;
   #stamp1 = 0;
-  sign: 1 | -1 = 1;
 
   constructor(id: string) {
     this.#start(0x3c6ef372, 0x1b873593);
@@ -85,15 +84,15 @@ class RowHash {
   #addContent(): void {
     const x = lanes[0] as number;
     const y = lanes[1] as number;
-    this.content0 = (this.content0 + this.sign * finish(x, y)) | 0;
-    this.content1 = (this.content1 + this.sign * finish(y, x)) | 0;
+    this.content0 = (this.content0 + finish(x, y)) | 0;
+    this.content1 = (this.content1 + finish(y, x)) | 0;
   }
 
   #addState(): void {
     const x = Math.imul((lanes[0] as number) ^ this.#stamp0, 0xcc9e2d51);
     const y = Math.imul((lanes[1] as number) ^ this.#stamp1, 0x1b873593);
-    this.state0 = (this.state0 + this.sign * finish(x, y)) | 0;
-    this.state1 = (this.state1 + this.sign * finish(y, x)) | 0;
+    this.state0 = (this.state0 + finish(x, y)) | 0;
+    this.state1 = (this.state1 + finish(y, x)) | 0;
   }
 
   /** Of the cells that follow. */
@@ -170,7 +169,8 @@ export function rowDigest<C extends ColumnKey>(id: string, row: RowState<C>, nam
  * alive, only the columns that the edit names are looked at.
  */
 export class DigestChange<C extends ColumnKey> {
-  readonly #hash: RowHash;
+  readonly #was: RowHash;
+  readonly #now: RowHash;
   readonly #nameOf: NameOf<C>;
   readonly #alive: boolean;
   readonly #newest: Stamp;
@@ -180,42 +180,37 @@ export class DigestChange<C extends ColumnKey> {
 
   /** @param edited columns that an edit names which leaves a living row alive; otherwise left out */
   constructor(id: string, before: RowState<C>, nameOf: NameOf<C>, edited?: readonly C[]) {
-    this.#hash = new RowHash(id);
+    this.#was = new RowHash(id);
+    this.#now = new RowHash(id);
     this.#nameOf = nameOf;
     this.#alive = isAlive(before);
     this.#only = this.#alive ? edited : undefined;
     this.#newest = newestStamp(before);
     this.#inserted = before.inserted;
     this.#deleted = before.deleted;
-    if (!this.#alive) return;
-    this.#hash.sign = -1;
-    if (this.#only) addCells(this.#hash, before, nameOf, this.#only);
-    else addRow(this.#hash, before, nameOf);
+    if (this.#only) addCells(this.#was, before, nameOf, this.#only);
+    else if (this.#alive) addRow(this.#was, before, nameOf);
   }
 
   /** @param after the row, merged */
   addTo(digest: TableDigest, after: RowState<C>): void {
-    const hash = this.#hash;
     const alive = isAlive(after);
-    hash.sign = 1;
-    if (!this.#only) {
-      if (alive) addRow(hash, after, this.#nameOf);
-    } else {
-      addCells(hash, after, this.#nameOf, this.#only);
-      const newest = newestStamp(after);
-      if (newest !== this.#newest) {
-        hash.newest(stampHlc(newest));
-        hash.sign = -1;
-        hash.newest(stampHlc(this.#newest));
-      }
-      if (after.inserted !== this.#inserted || after.deleted !== this.#deleted) {
-        hash.sign = 1;
-        hash.marks(after.inserted, after.deleted);
-        hash.sign = -1;
-        hash.marks(this.#inserted, this.#deleted);
-      }
+    if (this.#only) this.#addDifference(after, this.#only);
+    else if (alive) addRow(this.#now, after, this.#nameOf);
+    digest.change(Number(alive) - Number(this.#alive), this.#was, this.#now);
+  }
+
+  #addDifference(after: RowState<C>, only: readonly C[]): void {
+    addCells(this.#now, after, this.#nameOf, only);
+    const newest = newestStamp(after);
+    if (newest !== this.#newest) {
+      this.#was.newest(stampHlc(this.#newest));
+      this.#now.newest(stampHlc(newest));
     }
-    digest.change(Number(alive) - Number(this.#alive), hash);
+    if (after.inserted !== this.#inserted || after.deleted !== this.#deleted) {
+      this.#was.marks(this.#inserted, this.#deleted);
+      this.#now.marks(after.inserted, after.deleted);
+    }
   }
 }
 
@@ -284,8 +279,9 @@ export class TableDigest extends RowsDigest {
   }
 
   /** @param rows how many more are alive, or fewer */
-  change(rows: number, hashes: RowDigest): void {
-    this.#plus(rows, 1, hashes);
+  change(rows: number, was: RowDigest, now: RowDigest): void {
+    this.plus(rows, -1, was);
+    this.plus(0, 1, now);
   }
 
   addTable(other: TableDigest): void {

@@ -131,11 +131,9 @@ export function applyCells<C extends ColumnKey>(
 
 /** The cells of an edit that beat what the row holds; the old ones are taken out. */
 function winningCells<C extends ColumnKey>(row: RowState<C>, stamp: Stamp, cells: CellList<C>): CellList<C> {
-  if (row.layers.length === 0) return cells;
-  const { columns, values } = cells;
   let won = cells;
-  for (let k = columns.length - 1; k >= 0; k--) {
-    if (!winsCell(row, columns[k] as C, stamp, values[k] as Scalar)) won = without(won, k);
+  for (let k = cells.columns.length - 1; k >= 0; k--) {
+    if (!winsCell(row, cells.columns[k] as C, stamp, cells.values[k] as Scalar)) won = without(won, k);
   }
   return won;
 }
@@ -165,16 +163,12 @@ function addLayer<C extends ColumnKey>(row: RowState<C>, layer: Layer<C>): void 
   let at = row.layers.length;
   while (at > 0 && comesAfter(row.layers[at - 1] as Layer<C>, layer)) at--;
   const below = row.layers[at - 1];
-  if (below && below.stamp === layer.stamp && below.seq === layer.seq) row.layers[at - 1] = joined(below, layer);
-  else row.layers.splice(at, 0, layer);
+  if (below?.stamp !== layer.stamp || below.seq !== layer.seq) row.layers.splice(at, 0, layer);
+  else {
+    const columns = [...below.columns, ...layer.columns];
+    row.layers[at - 1] = { ...layer, columns, values: [...below.values, ...layer.values] };
+  }
 }
-
-/** Cells of one edit that came apart. */
-const joined = <C extends ColumnKey>(a: Layer<C>, b: Layer<C>): Layer<C> => ({
-  ...a,
-  columns: [...a.columns, ...b.columns],
-  values: [...a.values, ...b.values],
-});
 
 const comesAfter = (a: Layer<ColumnKey>, b: Layer<ColumnKey>): boolean =>
   a.stamp > b.stamp || (a.stamp === b.stamp && a.seq > b.seq);

@@ -98,7 +98,10 @@ export function keep(state: RowState, pending: boolean): KnownRow | undefined {
 
 function cellsOf(state: RowState): Cells {
   const cells: Cells = {};
-  for (const { columns, values } of state.layers)
-    for (const [k, column] of columns.entries()) cells[column] = values[k] as Scalar;
+  for (const layer of state.layers) {
+    layer.columns.forEach((column, k) => {
+      cells[column] = layer.values[k] as Scalar;
+    });
+  }
   return cells;
 }

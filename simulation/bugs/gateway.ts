@@ -234,7 +234,7 @@ export const GATEWAY_BUGS: readonly Bug[] = [
   {
     name: "digest-of-what-was",
     what: "a row that changes leaves its old hash in the digest",
-    edits: [{ file: "core/shard/push.ts", find: "    this.#digest.remove(was);\n", replace: "" }],
+    edits: [{ file: "core/digest.ts", find: "    this.plus(rows, -1, was);\n", replace: "    this.count += rows;\n" }],
   },
   {
     name: "alarm-after-log",
