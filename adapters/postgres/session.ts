@@ -164,13 +164,13 @@ export class PostgresSession implements SqlWriter {
   async insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void> {
     if (rows.length === 0) return;
     const { columns } = record;
-    const places = new Map(columns.map(({ id }, at) => [String(id), at]));
+    const places = new Map(columns.map(({ id }, at) => [id, at]));
     const values = columns.map(() => new Array<Scalar>(rows.length).fill(null));
     rows.forEach(({ state }, at) => {
-      for (const { cells } of state.layers)
-        for (const id in cells) {
-          const place = places.get(id);
-          if (place !== undefined) (values[place] as Scalar[])[at] = cells[id] as Scalar;
+      for (const layer of state.layers)
+        for (let k = 0; k < layer.columns.length; k++) {
+          const place = places.get(layer.columns[k] as number);
+          if (place !== undefined) (values[place] as Scalar[])[at] = layer.values[k] as Scalar;
         }
     });
     const types = ["text", ...columns.map(({ type }) => ARRAY_TYPES[type]), "text"];
@@ -188,11 +188,10 @@ export class PostgresSession implements SqlWriter {
     const types = ["text", "text"];
     const sets = [`"_stamps" = p1`];
     for (const { id, name, type } of record.columns) {
-      const key = String(id);
-      const named = rows.map(({ changes }) => changes.has(key));
+      const named = rows.map(({ changes }) => changes.has(id));
       if (!named.includes(true)) continue;
       const value = typed(type, `p${params.length}`);
-      params.push(rows.map(({ changes }) => changes.get(key) ?? null));
+      params.push(rows.map(({ changes }) => changes.get(id) ?? null));
       types.push(ARRAY_TYPES[type]);
       if (!named.includes(false)) {
         sets.push(`${quote(name)} = ${value}`);

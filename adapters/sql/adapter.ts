@@ -148,7 +148,7 @@ async function heldRows(
   record: TableRecord,
   rowIds: readonly string[],
 ): Promise<Map<string, HeldRow>> {
-  const columns = record.columns.map(({ id }) => String(id));
+  const columns = record.columns.map(({ id }) => id);
   const held = new Map<string, HeldRow>();
   for (const row of await writer.held(record, rowIds))
     held.set(row.rowId, "state" in row ? unpackTombstone(row.state) : unpackStamps(row.stamps, columns));
@@ -237,7 +237,7 @@ class Flush {
     const held = await heldRows(writer, record, rowIds);
     let planned = planPage(entries, held);
     if ("needed" in planned) {
-      const columns = record.columns.map(({ id }) => String(id));
+      const columns = record.columns.map(({ id }) => id);
       const ids = planned.needed;
       for (const { rowId, stamps, values } of await writer.rows(record, { ids, limit: ids.length }))
         held.set(
@@ -270,14 +270,14 @@ function rowBatch(
   record: TableRecord | undefined,
   rows: readonly (ReadRow | ReadTombstone)[],
 ): RowBatch {
-  const ids = record?.columns.map(({ id }) => String(id)) ?? [];
-  const places = table.columns.map(({ id }) => ids.indexOf(String(id)));
+  const ids = record?.columns.map(({ id }) => id) ?? [];
+  const places = table.columns.map(({ id }) => ids.indexOf(id));
   const read = rows.map((row) => ({
     row,
     held: "state" in row ? unpackTombstone(row.state) : unpackStamps(row.stamps, ids),
   }));
   const stampOf = ({ state }: HeldRow, id: number): Stamp =>
-    state.layers.find(({ cells }) => Object.hasOwn(cells, id))?.stamp ?? ("" as Stamp);
+    state.layers.find(({ columns }) => columns.includes(id))?.stamp ?? ("" as Stamp);
   const seqs = read.map(({ held }) => held.seq as Seq);
   return {
     rowIds: rows.map(({ rowId }) => rowId),

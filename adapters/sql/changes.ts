@@ -35,8 +35,13 @@ export function chunksOf(entries: readonly PageEntry[]): Chunk[] {
   let stored: StoredEntry[] = [];
   let chars = 0;
   entries.forEach(({ seq, receivedMs, letter, rowId, hlc, client, cells }, at) => {
-    stored.push([seq, receivedMs, letter, rowId, hlc, client, cells]);
-    for (const id in cells) chars += typeof cells[id] === "string" ? (cells[id] as string).length : 0;
+    const named: Record<number, Scalar> = {};
+    cells.columns.forEach((id, k) => {
+      const value = cells.values[k] as Scalar;
+      named[id] = value;
+      if (typeof value === "string") chars += value.length;
+    });
+    stored.push([seq, receivedMs, letter, rowId, hlc, client, named]);
     if (stored.length < CHUNK_ENTRIES && chars < CHUNK_CHARS && at < entries.length - 1) return;
     chunks.push({ first: stored[0]?.[0] as number, last: seq, body: bodyOf(stored) });
     stored = [];

@@ -3,7 +3,7 @@
  *
  *   edits + what the database holds of their rows --merge of core/--> rows to insert, to update, to delete; tombstones
  */
-import { applyEdit, cloneRow, emptyRow, type HistoryBatch, isAlive, type RowState } from "../../core/index.ts";
+import { applyCells, type CellList, cloneRow, emptyRow, type HistoryBatch, isAlive } from "../../core/index.ts";
 import {
   type ClientId,
   clientOf,
@@ -13,7 +13,7 @@ import {
   type Scalar,
   type Stamp,
 } from "../../schemas/index.ts";
-import { HELD, type HeldRow } from "./row-state.ts";
+import { HELD, type HeldRow, type HeldState } from "./row-state.ts";
 
 export interface PageEntry {
   readonly seq: number;
@@ -23,7 +23,7 @@ export interface PageEntry {
   readonly hlc: HlcText;
   readonly client: ClientId;
   /** By column id. */
-  readonly cells: Record<string, Scalar>;
+  readonly cells: CellList<number>;
 }
 
 /** @param ids of columns by their names in the batch */
@@ -33,13 +33,16 @@ export function entriesOf(page: HistoryBatch, ids: ReadonlyMap<string, number>, 
     const id = ids.get(name);
     return id === undefined ? [] : [{ id, values }];
   });
+  const all = columns.map(({ id }) => id);
   const entries: PageEntry[] = [];
   for (let at = 0; at < seqs.length; at++) {
     if ((seqs[at] as number) <= after) continue;
-    const cells: Record<string, Scalar> = {};
-    for (const { id, values } of columns) {
-      const value = values[at];
-      if (!isAbsent(value)) cells[id] = value as Scalar;
+    let named = all;
+    const values: Scalar[] = [];
+    for (const { values: column, id } of columns) {
+      const value = column[at];
+      if (!isAbsent(value)) values.push(value as Scalar);
+      else named = named.filter((each) => each !== id);
     }
     entries.push({
       seq: seqs[at] as number,
@@ -48,7 +51,7 @@ export function entriesOf(page: HistoryBatch, ids: ReadonlyMap<string, number>, 
       rowId: batch.rowIds[at] as string,
       hlc: batch.hlcs[at] as HlcText,
       client: clientOf(batch, at),
-      cells,
+      cells: { columns: named, values },
     });
   }
   return entries;
@@ -56,13 +59,13 @@ export function entriesOf(page: HistoryBatch, ids: ReadonlyMap<string, number>, 
 
 export interface MergedRow {
   readonly rowId: string;
-  readonly state: RowState;
+  readonly state: HeldState;
   readonly seq: number;
 }
 
 export interface RowUpdate extends MergedRow {
   /** Ids of the columns that change, with their values. */
-  readonly changes: ReadonlyMap<string, Scalar>;
+  readonly changes: ReadonlyMap<number, Scalar>;
 }
 
 export interface PagePlan {
@@ -82,7 +85,7 @@ export function planPage(
   entries: readonly PageEntry[],
   held: ReadonlyMap<string, HeldRow>,
 ): { readonly plan: PagePlan } | { readonly needed: string[] } {
-  const rows = new Map<string, { state: RowState; seq: number; borrowed: boolean }>();
+  const rows = new Map<string, { state: HeldState; seq: number }>();
   const needed = new Set<string>();
   for (const { rowId, letter, hlc, client, cells, seq } of entries) {
     const stamp = makeStamp(hlc, client);
@@ -90,19 +93,16 @@ export function planPage(
     if (!row) {
       const known = held.get(rowId);
       if (!known && letter === "I") {
-        // Most rows: nothing to merge with, and mostly nothing follows that would change the cells.
-        const layers = isEmpty(cells) ? [] : [{ stamp, seq: 0, cells }];
-        rows.set(rowId, { state: { ...emptyRow(), inserted: stamp, layers }, seq, borrowed: true });
+        // Most rows: nothing to merge with.
+        const layers = cells.columns.length > 0 ? [{ stamp, seq: 0, ...cells }] : [];
+        rows.set(rowId, { state: { ...emptyRow(), inserted: stamp, layers }, seq });
         continue;
       }
-      row = { state: known ? cloneRow(known.state) : emptyRow(), seq: known?.seq ?? 0, borrowed: false };
+      row = { state: known ? cloneRow(known.state) : emptyRow(), seq: known?.seq ?? 0 };
       rows.set(rowId, row);
-    } else if (row.borrowed) {
-      row.state = cloneRow(row.state);
-      row.borrowed = false;
     }
     if (letter !== "D" && isTie(row.state, stamp, cells)) needed.add(rowId);
-    else if (applyEdit(row.state, letter, stamp, cells, 0)) row.seq = seq;
+    else if (applyCells(row.state, letter, stamp, cells, 0)) row.seq = seq;
   }
   const plan: PagePlan = { inserts: [], updates: [], deletes: [], tombstones: [], risen: [] };
   for (const [rowId, { state, seq }] of rows) {
@@ -116,7 +116,7 @@ export function planPage(
       } else if (!sameStamps(before.state, state))
         plan.updates.push({ ...merged, changes: changesOf(before.state, state) });
     } else {
-      if (state.layers.some(({ cells }) => Object.values(cells).includes(HELD))) needed.add(rowId);
+      if (state.layers.some(({ values }) => values.includes(HELD))) needed.add(rowId);
       if (wasAlive) plan.deletes.push(rowId);
       if (!before || !sameStamps(before.state, state)) plan.tombstones.push(merged);
     }
@@ -124,36 +124,33 @@ export function planPage(
   return needed.size > 0 ? { needed: [...needed] } : { plan };
 }
 
-function isEmpty(cells: object): boolean {
-  for (const _ in cells) return false;
-  return true;
-}
-
 /** Whether an edit has the very stamp of a cell that the database holds: then the greater value wins. */
-const isTie = (row: RowState, stamp: Stamp, cells: Readonly<Record<string, Scalar>>): boolean =>
-  row.layers.some((layer) => layer.stamp === stamp && Object.keys(cells).some((id) => layer.cells[id] === HELD));
+const isTie = (row: HeldState, stamp: Stamp, cells: CellList<number>): boolean =>
+  row.layers.some(
+    (layer) =>
+      layer.stamp === stamp && layer.columns.some((id, at) => layer.values[at] === HELD && cells.columns.includes(id)),
+  );
 
-function sameStamps(a: RowState, b: RowState): boolean {
+function sameStamps(a: HeldState, b: HeldState): boolean {
   if (a.inserted !== b.inserted || a.deleted !== b.deleted || a.layers.length !== b.layers.length) return false;
   return a.layers.every((layer, at) => {
-    const other = b.layers[at] as RowState["layers"][number];
-    const ids = Object.keys(layer.cells);
+    const other = b.layers[at] as HeldState["layers"][number];
     return (
-      layer.stamp === other.stamp &&
-      ids.length === Object.keys(other.cells).length &&
-      ids.every((id) => Object.hasOwn(other.cells, id) && layer.cells[id] === other.cells[id])
+      layer.stamp === other.stamp && sameList(layer.columns, other.columns) && sameList(layer.values, other.values)
     );
   });
 }
 
-function changesOf(before: RowState, after: RowState): Map<string, Scalar> {
-  const changes = new Map<string, Scalar>();
-  const kept = new Set<string>();
-  for (const { cells } of after.layers)
-    for (const id in cells)
-      if (cells[id] === HELD) kept.add(id);
-      else changes.set(id, cells[id] as Scalar);
-  for (const { cells } of before.layers)
-    for (const id in cells) if (!kept.has(id) && !changes.has(id)) changes.set(id, null);
+const sameList = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a === b || (a.length === b.length && a.every((value, at) => value === b[at]));
+
+/** Cells that have a new value, and those that are gone, which become NULL. */
+function changesOf(before: HeldState, after: HeldState): Map<number, Scalar> {
+  const changes = new Map<number, Scalar>();
+  for (const { columns } of before.layers) for (const id of columns) changes.set(id, null);
+  for (const { columns, values } of after.layers)
+    for (const [at, id] of columns.entries())
+      if (values[at] === HELD) changes.delete(id);
+      else changes.set(id, values[at] as Scalar);
   return changes;
 }

@@ -2,7 +2,7 @@
  * What a database keeps of a row beside its values, so that edits merge as they do in a shard (M1 to M5).
  *
  *   live row   in its column `_stamps`   inserted;deleted;seq;=1,2,5;stamp:3,4     stamps by column id, `=` for the insert's
- *   dead row   a tombstone               [inserted, deleted, seq, [[stamp, { columnId: value }], ...]]
+ *   dead row   a tombstone               [inserted, deleted, seq, [[stamp, columnIds, values], ...]]
  *
  * A live row's values are the columns of the row itself: whoever changes one by SQL has changed it, until a newer delta
  * comes. A dead row has no row: what edits left there in case it comes back is in its tombstone.
@@ -13,8 +13,11 @@ import { type ClientId, HLC_ZERO, makeStamp, type Scalar, type Stamp } from "../
 /** Stands for the value that the database has: merging needs stamps alone, unless two are equal. */
 export const HELD = Symbol("held") as unknown as Scalar;
 
+/** By column id. */
+export type HeldState = RowState<number>;
+
 export interface HeldRow {
-  readonly state: RowState;
+  readonly state: HeldState;
   /** Of the row's last change, in its shard's order. */
   readonly seq: number;
 }
@@ -22,16 +25,9 @@ export interface HeldRow {
 /** Older than any edit: of a row that somebody else put into the table. */
 const FOREIGN = makeStamp(HLC_ZERO, "" as ClientId);
 
-export function packStamps({ inserted, deleted, layers }: RowState, seq: number): string {
+export function packStamps({ inserted, deleted, layers }: HeldState, seq: number): string {
   let text = `${inserted};${deleted};${seq}`;
-  for (const { stamp, cells } of layers) {
-    text += stamp === inserted ? ";=" : `;${stamp}:`;
-    let comma = "";
-    for (const id in cells) {
-      text += comma + id;
-      comma = ",";
-    }
-  }
+  for (const { stamp, columns } of layers) text += `;${stamp === inserted ? "=" : `${stamp}:`}${columns.join(",")}`;
   return text;
 }
 
@@ -41,36 +37,30 @@ export function packStamps({ inserted, deleted, layers }: RowState, seq: number)
  */
 export function unpackStamps(
   text: string | null,
-  columns: readonly string[],
-  value: (columnId: string) => Scalar = () => HELD,
+  columns: readonly number[],
+  value: (columnId: number) => Scalar = () => HELD,
 ): HeldRow {
-  const cellsOf = (ids: readonly string[]) => Object.fromEntries(ids.map((id) => [id, value(id)]));
-  if (text === null) {
-    const layers = [{ stamp: FOREIGN, seq: 0, cells: cellsOf(columns) }];
-    return { state: { ...emptyRow(), inserted: FOREIGN, layers }, seq: 0 };
-  }
+  const layerOf = (stamp: Stamp, ids: readonly number[]) => ({ stamp, seq: 0, columns: ids, values: ids.map(value) });
+  if (text === null)
+    return { state: { ...emptyRow<number>(), inserted: FOREIGN, layers: [layerOf(FOREIGN, columns)] }, seq: 0 };
   const [inserted, deleted, seq, ...layers] = text.split(";") as [Stamp, Stamp, string, ...string[]];
-  const state: RowState = { ...emptyRow(), inserted, deleted };
+  const state: HeldState = { ...emptyRow<number>(), inserted, deleted };
   for (const layer of layers) {
     const colon = layer.indexOf(":");
     const stamp = colon < 0 ? inserted : (layer.slice(0, colon) as Stamp);
-    state.layers.push({ stamp, seq: 0, cells: cellsOf(layer.slice(Math.max(colon, 0) + 1).split(",")) });
+    const ids = layer.slice(Math.max(colon, 0) + 1).split(",");
+    state.layers.push(layerOf(stamp, ids.map(Number)));
   }
   return { state, seq: Number(seq) };
 }
 
-export const packTombstone = ({ inserted, deleted, layers }: RowState, seq: number): string =>
-  JSON.stringify([inserted, deleted, seq, layers.map(({ stamp, cells }) => [stamp, cells])]);
+type StoredLayer = readonly [Stamp, readonly number[], readonly Scalar[]];
+
+export const packTombstone = ({ inserted, deleted, layers }: HeldState, seq: number): string =>
+  JSON.stringify([inserted, deleted, seq, layers.map(({ stamp, columns, values }) => [stamp, columns, values])]);
 
 export function unpackTombstone(text: string): HeldRow {
-  const [inserted, deleted, seq, layers] = JSON.parse(text) as [
-    Stamp,
-    Stamp,
-    number,
-    [Stamp, Record<string, Scalar>][],
-  ];
-  return {
-    state: { ...emptyRow(), inserted, deleted, layers: layers.map(([stamp, cells]) => ({ stamp, seq: 0, cells })) },
-    seq,
-  };
+  const [inserted, deleted, seq, stored] = JSON.parse(text) as [Stamp, Stamp, number, StoredLayer[]];
+  const layers = stored.map(([stamp, columns, values]) => ({ stamp, seq: 0, columns, values }));
+  return { state: { ...emptyRow<number>(), inserted, deleted, layers }, seq };
 }
