@@ -11,6 +11,7 @@
  */
 import {
   applyEdit,
+  cellOf,
   type DatabaseAdapter,
   type DeltasSinceQuery,
   emptyRow,
@@ -202,7 +203,7 @@ export class SqliteAdapter implements DatabaseAdapter {
     );
     const rows = found.map(({ state }) => JSON.parse(state) as RowState);
     const layersOf = (row: RowState, id: number) =>
-      isAlive(row) ? row.layers.find((layer) => Object.hasOwn(layer.cells, id)) : undefined;
+      isAlive(row) ? row.layers.find((layer) => layer.columns.includes(String(id))) : undefined;
     return ok({
       rowIds: found.map(({ id }) => id),
       stamps: rows.map(newestStamp),
@@ -211,7 +212,7 @@ export class SqliteAdapter implements DatabaseAdapter {
       flushedSeqs: found.map(({ seq }) => seq as Seq),
       columns: table.columns.map(({ id, name }) => ({
         name,
-        values: rows.map((row) => layersOf(row, id)?.cells[id] ?? null),
+        values: rows.map((row) => (isAlive(row) ? cellOf(row, String(id)) : undefined) ?? null),
       })),
       cellStamps: table.columns.map(({ id }) => rows.map((row) => layersOf(row, id)?.stamp ?? NO_STAMP)),
     });

@@ -189,7 +189,7 @@ interface Open {
   builder: ChunkBuilder;
   /** Of the table's rows so far. */
   readonly sum: TableDigest;
-  nameOf(column: string): string | undefined;
+  nameOf(column: number): string | undefined;
 }
 
 class Writer {
@@ -277,7 +277,7 @@ class Writer {
     const source = this.#start.tables.find(({ schema }) => schema.table === table?.table);
     if (!table || !source) return undefined;
     const sum = TableDigest.parse(table.read ?? "") ?? new TableDigest();
-    const names = new Map(source.schema.columns.map((c) => [String(c.id), c.name]));
+    const names = new Map(source.schema.columns.map((c) => [c.id, c.name]));
     return { table, source, late, builder: this.#builder(source, late), sum, nameOf: (id) => names.get(id) };
   }
 

@@ -38,9 +38,10 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: MERGE,
-        find: "    addLayer(row, { stamp, seq, cells: won });",
+        find: "    addLayer(row, { stamp, seq, columns: won.columns, values: won.values });",
         replace: `    const top = row.layers.at(-1)?.stamp ?? stamp;
-    row.layers = [{ stamp: top > stamp ? top : stamp, seq, cells: Object.assign({}, ...row.layers.map((l) => l.cells), won) }];`,
+    const all = [...row.layers, won];
+    row.layers = [{ stamp: top > stamp ? top : stamp, seq, columns: all.flatMap((l) => l.columns), values: all.flatMap((l) => l.values) }];`,
       },
     ],
   },
@@ -233,7 +234,7 @@ export const GATEWAY_BUGS: readonly Bug[] = [
   {
     name: "digest-of-what-was",
     what: "a row that changes leaves its old hash in the digest",
-    edits: [{ file: "core/shard/push.ts", find: "    this.#digest.remove(was);\n", replace: "" }],
+    edits: [{ file: "core/digest.ts", find: "    this.plus(rows, -1, was);\n", replace: "    this.count += rows;\n" }],
   },
   {
     name: "alarm-after-log",

@@ -1,0 +1,2 @@
+/** Destinations of flushes beside the lake. */
+export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
