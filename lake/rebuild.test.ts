@@ -72,13 +72,17 @@ const flushSource = (
   settle: (token, results) => plain(() => engine.settle(token, results, 0)),
 });
 
-type Stored = [string, number, string, number, number, [string | 0, number, object][], object?];
+type Stored = [string, number, string, number, number, [string | 0, number, number[], unknown[]][], object?];
 
 /** A row as it is compared: everything but where in the order each cell came, which only cursors of before would ask for. */
 function rowsOf(engine: ShardEngine, table: string) {
   return engine.exportRows(table, "", 1e6).map(({ id, seq, state }: PackedRow) => {
     const [inserted, , deleted, , , layers, grave] = JSON.parse(state) as Stored;
-    const cells = layers.map(([stamp, , of]) => ({ stamp: stamp === 0 ? inserted : stamp, ...of }));
+    const cells = layers.map(([stamp, , columns, values]) => ({
+      stamp: stamp === 0 ? inserted : stamp,
+      columns,
+      values,
+    }));
     return { id, seq, inserted, deleted, cells, grave };
   });
 }

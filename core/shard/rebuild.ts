@@ -19,6 +19,7 @@ import {
   LakeSyncError,
   makeStamp,
   NO_STAMP,
+  type Scalar,
   type Seq,
   type Stamp,
   stampClient,
@@ -26,14 +27,14 @@ import {
   type TableSchema,
 } from "../../schemas/index.ts";
 import { rowDigest, TableDigest } from "../digest.ts";
-import { applyEdit, isAlive } from "../merge.ts";
+import { applyCells, isAlive } from "../merge.ts";
 import type { HistoryBatch, SqlStore } from "../ports/index.ts";
 import { decidingColumns } from "../sync-rules.ts";
 import { rowHash, type ShardConfig } from "./config.ts";
 import { addRows, columnNames, writeDigests } from "./digests.ts";
 import { appendLog, type LogEntry } from "./log.ts";
 import { type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
-import { type Cells, flushedVersion, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
+import { flushedVersion, type IdCells, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 import { cellsOf } from "./write-rules.ts";
 
 /** Edits that the lost shard took after its last flush have seqs of which nobody knows; there are fewer than this. */
@@ -174,11 +175,15 @@ export function rebuildEdits(
     const client = clientOf(batch, k);
     const hlc = batch.hlcs[k] as HlcText;
     const letter = batch.ops[k] as LogEntry["letter"];
-    const cells: Cells = {};
+    const columns: number[] = [];
+    const values: Scalar[] = [];
     for (const [name, value] of Object.entries(cellsAt(batch, k))) {
       const columnId = columnIds.get(name);
-      if (columnId !== undefined) cells[columnId] = value;
+      if (columnId === undefined) continue;
+      columns.push(columnId);
+      values.push(value);
     }
+    const cells: IdCells = { columns, values };
     if (seq > watermark) {
       landed ??= String(replay.digest);
       late.add({ letter, rowId: id, hlc, cells }, seq, client, receivedMs[k] as number);
@@ -239,14 +244,14 @@ class Replay {
     for (const { id, seq, state } of rows) this.#rows.set(id, unpackRow(seq, state));
   }
 
-  apply(id: string, letter: LogEntry["letter"], stamp: Stamp, cells: Cells, seq: number, watermark: number): void {
+  apply(id: string, letter: LogEntry["letter"], stamp: Stamp, cells: IdCells, seq: number, watermark: number): void {
     const row = this.#rows.get(id) ?? newRow();
     this.#rows.set(id, row);
     const alive = isAlive(row.state);
     const deciding = cellsOf(row.state, this.#decides);
     const inLake = flushedVersion(row, watermark as Seq);
     const was = rowDigest(id, row.state, this.#nameOf);
-    if (!applyEdit(row.state, letter, stamp, cells, seq)) return;
+    if (!applyCells(row.state, letter, stamp, cells, seq)) return;
     this.digest.remove(was);
     this.digest.add(rowDigest(id, row.state, this.#nameOf));
     row.seq = Math.max(row.seq, seq);
