@@ -1,12 +1,8 @@
 /** What goes wrong with a real PostgreSQL, and what operators are told. */
-import { execFileSync } from "node:child_process";
-import { chownSync, mkdirSync, statSync } from "node:fs";
-import { join } from "node:path";
 import pg from "pg";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { FlushScript } from "../../core/testing.ts";
 import { type TableSchema, unwrap } from "../../schemas/index.ts";
-import { startPostgres } from "../../scripts/testing/postgres.ts";
 import { PostgresAdapter, type PostgresOptions } from "./index.ts";
 
 let databases = 0;
@@ -36,10 +32,10 @@ function urlOf(change: (url: URL) => void, base: string = inject("postgresUrl"))
   return url.href;
 }
 
-async function freshDatabase(base: string = inject("postgresUrl")): Promise<{ name: string; url: string }> {
+async function freshDatabase(): Promise<{ name: string; url: string }> {
   const name = `errors_${process.pid}_${++databases}`;
-  await admin(`CREATE DATABASE ${name}`, base);
-  return { name, url: urlOf((url) => (url.pathname = `/${name}`), base) };
+  await admin(`CREATE DATABASE ${name}`);
+  return { name, url: urlOf((url) => (url.pathname = `/${name}`)) };
 }
 
 function adapterOf(connectionString: string, options: Partial<PostgresOptions> = {}): PostgresAdapter {
@@ -191,42 +187,4 @@ test("the change log can be read by SQL, edit by edit, with typed columns", asyn
     { ...own, _seq: 3, _op: "DELETE", title: null, _cells: {} },
   ]);
   expect(rows[0].at).toMatch(/^9999-12-31 23:59:59\.999999/);
-});
-
-test("[F2] a full disk keeps the flush waiting, and takes it once there is space", async (context) => {
-  const postgres = await startPostgres({ quiet: true });
-  const folder = join(postgres.scratch, "small");
-  mkdirSync(folder);
-  const owner = statSync(join(postgres.scratch, "data"));
-  try {
-    execFileSync(
-      "mount",
-      ["-t", "tmpfs", "-o", `size=3m,uid=${owner.uid},gid=${owner.gid},mode=700`, "tmpfs", folder],
-      { stdio: "ignore" },
-    );
-  } catch {
-    await postgres.stop();
-    return context.skip("no right to mount a small disk");
-  }
-  onTestFinished(async () => {
-    await postgres.stop();
-  });
-  onTestFinished(() => void execFileSync("umount", ["-l", folder], { stdio: "ignore" }));
-  chownSync(folder, owner.uid, owner.gid);
-  await admin(`CREATE TABLESPACE small LOCATION '${folder}'`, postgres.url);
-  const { name, url } = await freshDatabase(postgres.url);
-  await admin(`ALTER DATABASE ${name} SET default_tablespace = small`, postgres.url);
-  const edits = new FlushScript(TABLE);
-  for (let at = 0; at < 600; at++)
-    edits.edit("INSERT", `row-${at}`, {
-      title: "x".repeat(8000).replaceAll("x", () => String.fromCharCode(33 + ((at * 7) % 90))) + at,
-    });
-  const adapter = adapterOf(url);
-  unwrap(await adapter.ensureSchema(TABLE));
-  expect(await adapter.insertDeltas(edits.batch())).toMatchObject(
-    fails("DestinationUnavailable", /disk is full/, { sqlState: "53100" }),
-  );
-  execFileSync("mount", ["-o", "remount,size=200m", folder]);
-  expect(unwrap(await adapter.insertDeltas(edits.batch()))).toMatchObject({ watermark: 600 });
-  expect(unwrap(await adapter.getLatestState({ table: TABLE, limit: 1000 })).rowIds).toHaveLength(600);
 });

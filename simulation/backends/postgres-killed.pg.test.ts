@@ -1,5 +1,6 @@
 /** A real PostgreSQL, killed and started again in the middle of flushes while pushes go on. */
 import { expect, test } from "vitest";
+import { PostgresAdapter } from "../../adapters/index.ts";
 import { flushOnce } from "../../core/index.ts";
 import { rowOf } from "../../core/testing.ts";
 import {
@@ -15,8 +16,7 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { startPostgres } from "../../scripts/testing/postgres.ts";
-import { FlushedShard } from "../testing/flushed-shard.ts";
-import { PostgresAdapter } from "./index.ts";
+import { FlushedShard } from "./flushed-shard.ts";
 
 const KILLS = 20;
 const TABLE: TableSchema = {
