@@ -12,6 +12,7 @@ export {
   flushOnce,
 } from "./flush.ts";
 export { HLC, HybridClock } from "./hlc.ts";
+export { joinRow } from "./join-row.ts";
 export {
   checkpointDuty,
   checkpointedShard,

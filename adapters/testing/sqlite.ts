@@ -18,6 +18,7 @@ import {
   type FlushReceipt,
   type HistoryBatch,
   isAlive,
+  joinRow,
   type LatestStateQuery,
   newestStamp,
   type RowBatch,
@@ -40,7 +41,6 @@ import {
   type Result,
   type Scalar,
   type Seq,
-  type Stamp,
   type TableSchema,
 } from "../../schemas/index.ts";
 
@@ -140,6 +140,7 @@ export class SqliteAdapter implements DatabaseAdapter {
   #addRows(flush: FlushBatch, page: RowBatch, told: ReadonlySet<string>): number {
     const mark = this.#watermark(flush);
     const rows = this.#read(flush.table, page.rowIds);
+    const ids = new Map(flush.table.columns.map(({ id, name }) => [name, id]));
     let count = 0;
     for (const [at, id] of page.rowIds.entries()) {
       const seq = page.seqs[at] as number;
@@ -147,7 +148,7 @@ export class SqliteAdapter implements DatabaseAdapter {
       count++;
       if (told.has(id)) continue;
       const stored = rowIn(rows, id);
-      if (mergeRow(flush.table, stored.row, page, at)) stored.seq = seq;
+      if (joinRow(stored.row, page, at, (name) => ids.get(name))) stored.seq = seq;
     }
     this.#write(flush.table, rows.values());
     return count;
@@ -214,6 +215,7 @@ export class SqliteAdapter implements DatabaseAdapter {
         values: rows.map((row) => layersOf(row, id)?.cells[id] ?? null),
       })),
       cellStamps: table.columns.map(({ id }) => rows.map((row) => layersOf(row, id)?.stamp ?? NO_STAMP)),
+      marks: rows.map(({ inserted, deleted }) => [inserted, deleted]),
     });
   }
 
@@ -230,13 +232,13 @@ export class SqliteAdapter implements DatabaseAdapter {
     );
   }
 
-  async evictRows({ table, rowIds, stamps }: RowVersions): Answer<readonly string[]> {
+  async evictRows({ table, rowIds, stamps, seqs }: RowVersions): Answer<readonly string[]> {
     return ok(
       this.#sql
         .exec<{ id: string }>(
-          `DELETE FROM lakesync_rows WHERE tbl = ? AND (id, stamp) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))
+          `DELETE FROM lakesync_rows WHERE tbl = ? AND (id, stamp, seq) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))
            RETURNING id`,
-          ...[table.table, JSON.stringify(rowIds.map((id, at) => [id, stamps[at]]))],
+          ...[table.table, JSON.stringify(rowIds.map((id, at) => [id, stamps[at], seqs[at]]))],
         )
         .map(({ id }) => id),
     );
@@ -251,20 +253,6 @@ function rowIn(rows: Map<string, StoredRow>, id: string): StoredRow {
   const stored = rows.get(id) ?? { id, seq: 0, row: emptyRow() };
   rows.set(id, stored);
   return stored;
-}
-
-/** Merges what a flush says of a row into what is known of it: history said most of it, but a tier hands over no history. */
-function mergeRow(table: TableSchema, row: RowState, page: RowBatch, at: number): boolean {
-  const stamp = page.stamps[at] as Stamp;
-  if (page.deleted[at]) return isAlive(row) && applyEdit(row, "D", stamp, {}, 0);
-  if (stamp < row.deleted) return false;
-  let changed = !isAlive(row) && applyEdit(row, "I", stamp, {}, 0);
-  for (const [of, { name, values }] of page.columns.entries()) {
-    const cellStamp = page.cellStamps[of]?.[at] as Stamp;
-    const cells = byId(table, { [name]: values[at] as Scalar });
-    if (cellStamp !== NO_STAMP && applyEdit(row, "U", cellStamp, cells, 0)) changed = true;
-  }
-  return changed;
 }
 
 const byId = (table: TableSchema, cells: Readonly<Record<string, Scalar>>): Record<number, Scalar> =>
