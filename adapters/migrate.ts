@@ -205,8 +205,10 @@ async function historyDigest(
       const { seqs, batch } = unwrap(await adapter.queryDeltasSince(query));
       for (const [at, seq] of seqs.entries()) {
         if (seq > watermark) break;
-        const edit = `${shard} ${seq} ${batch.ops[at]} ${clientOf(batch, at)} ${batch.rowIds[at]}`;
-        digest.add(contentDigest(edit, batch.hlcs[at] as HlcText, Object.entries(cellsAt(batch, at))));
+        const cells = cellsAt(batch, at);
+        // A cell that is NULL adds nothing to a digest, but that the edit named it counts.
+        const edit = [shard, seq, batch.ops[at], clientOf(batch, at), batch.rowIds[at], ...Object.keys(cells).sort()];
+        digest.add(contentDigest(edit.join(" "), batch.hlcs[at] as HlcText, Object.entries(cells)));
       }
       if (seqs.length < REPLAY_PAGE) break;
       afterSeq = seqs.at(-1) as Seq;

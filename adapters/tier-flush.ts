@@ -11,7 +11,16 @@
  * Killed between any two steps the flush is delivered again. When rows moved to cold meanwhile (its mark did), the flush is looked at again.
  */
 import type { FlushBatch, FlushReceipt } from "../core/index.ts";
-import { LakeSyncError, type Stamp, stampClient, type TableSchema, unwrap } from "../schemas/index.ts";
+import {
+  type ClientId,
+  LakeSyncError,
+  makeStamp,
+  NO_STAMP,
+  stampClient,
+  stampHlc,
+  type TableSchema,
+  unwrap,
+} from "../schemas/index.ts";
 import { watermarkIn } from "./composed.ts";
 import { type Row, rowsIn, sameRow } from "./rows.ts";
 import { align, bring, evict, markOf, rowsOf, type Tiers } from "./tiers.ts";
@@ -38,7 +47,7 @@ export async function flushToTiers(tiers: Tiers, batch: FlushBatch): Promise<Flu
     receipt = { watermark, rows: rows + (receipt?.rows ?? 0), deltas: deltas + (receipt?.deltas ?? 0) };
     if ((await markOf(cold, table, source)) === mark) {
       await align(tiers, table, [...inCold.keys()], named.changed);
-      await giveBack(tiers, table, [...lent.keys()]);
+      await giveBack(tiers, table, inCold, lent);
       return receipt;
     }
   }
@@ -63,7 +72,7 @@ async function rowsNamed(batch: FlushBatch): Promise<Named> {
     for (const row of rowsIn(page)) {
       if ((page.flushedSeqs[at++] as number) > 0 || row.deleted) changed.set(row.id, row);
       else fresh.add(row.id);
-      if (!row.deleted && row.marks && row.marks[1] !== ("" as Stamp)) risen.push(row);
+      if (!row.deleted && row.marks && row.marks[1] !== NO_STAMP) risen.push(row);
     }
   }
   const old = new Set(changed.keys());
@@ -83,7 +92,7 @@ async function prepareHot(
   const inHot = await rowsOf(hot, table, ids, true);
   const gone = await evict(hot, table, leftOf(inHot, inCold));
   const aged = ids.filter((id) => !inHot.has(id) || gone.has(id));
-  const lent = aged.flatMap((id) => (changed.has(id) ? [] : [inCold.get(id) as Row]));
+  const lent = aged.flatMap((id) => (changed.has(id) ? [] : [unbeaten(inCold.get(id) as Row)]));
   const back = [...aged.flatMap((id) => changed.get(id) ?? []).filter(({ deleted }) => !deleted), ...risen];
   const wanted = new Map([...lent, ...back].map((row) => [row.id, row]));
   const brought = await bring(hot, table, source, [...wanted.keys()], (there, some) =>
@@ -93,19 +102,33 @@ async function prepareHot(
   return lent;
 }
 
-/** Rows that a tier which knows no clients lent in a flush that was killed: their stamps are too high. */
-const leftOf = (inHot: ReadonlyMap<string, Row>, inCold: ReadonlyMap<string, Row>): Row[] =>
-  [...inHot.values()].filter((row) => stampClient(row.stamp) === "" && sameRow(row, inCold.get(row.id) as Row));
+/** Greater than every client: what a tier that knows no clients lends loses to none of the edits that lost before. */
+const NOBODY = "~" as ClientId;
 
-/** What was lent and did not change is in cold as before. */
-async function giveBack({ hot, cold }: Tiers, table: TableSchema, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  const [inHot, inCold] = [await rowsOf(hot, table, ids), await rowsOf(cold, table, ids)];
-  const same = [...inHot.values()].filter((row) => {
-    const copy = inCold.get(row.id);
-    return copy !== undefined && sameRow(row, copy);
+function unbeaten(row: Row): Row {
+  if (stampClient(row.stamp) !== "") return row;
+  const stamp = makeStamp(stampHlc(row.stamp), NOBODY);
+  return { ...row, stamp, marks: [stamp, NO_STAMP], cellStamps: row.cellStamps.map(() => stamp) };
+}
+
+/** Rows that such a tier lent in a flush that was killed. */
+const leftOf = (inHot: ReadonlyMap<string, Row>, inCold: ReadonlyMap<string, Row>): Row[] =>
+  [...inHot.values()].filter((row) => stampClient(row.stamp) === NOBODY && sameRow(row, inCold.get(row.id) as Row));
+
+/** What was lent, now or in a flush that was killed, and did not change is in cold as before. */
+async function giveBack(
+  { hot }: Tiers,
+  table: TableSchema,
+  inCold: ReadonlyMap<string, Row>,
+  lent: ReadonlyMap<string, Row>,
+): Promise<void> {
+  const inHot = await rowsOf(hot, table, [...inCold.keys()]);
+  const left = leftOf(inHot, inCold);
+  const same = [...lent.keys()].flatMap((id) => {
+    const [row, copy] = [inHot.get(id), inCold.get(id)];
+    return row && copy && sameRow(row, copy) ? [row] : [];
   });
-  await evict(hot, table, same);
+  await evict(hot, table, [...new Set([...left, ...same])]);
 }
 
 const overtaken = ({ table }: TableSchema): LakeSyncError =>

@@ -8,10 +8,10 @@
 import type { DatabaseAdapter, FlushBatch } from "../core/index.ts";
 import {
   hlcMillis,
+  NO_STAMP,
   ok,
   PAGE_ROWS_MAX,
   type Seq,
-  type Stamp,
   stampHlc,
   type TableSchema,
   TIER_ROWS,
@@ -81,7 +81,7 @@ export async function rowsOf(
 }
 
 /** A database may remember edits of a row that it never saw inserted; that is no tombstone. */
-export const wasDeleted = ({ deleted, marks }: Row): boolean => deleted && marks?.[1] !== ("" as Stamp);
+export const wasDeleted = ({ deleted, marks }: Row): boolean => deleted && marks?.[1] !== NO_STAMP;
 
 /** @returns ids of those that were there in that version */
 export async function evict(
