@@ -8,3 +8,4 @@ export {
   type MigrationProgress,
   migrateAdapter,
 } from "./migrate.ts";
+export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";

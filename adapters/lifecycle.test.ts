@@ -1,11 +1,10 @@
 /** Two tiers under random schedules, killed anywhere: readers see one table, rows are where their age says. */
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { DatabaseAdapter } from "../core/index.ts";
-import { FlushScript, NOW, NodeSqlStore, rowOf, tableOf } from "../core/testing.ts";
-import { hlcMillis, OPS, type Scalar, type Stamp, stampClient, stampHlc, unwrap } from "../schemas/index.ts";
+import { FlushScript, NOW, NodeSqlStore, tableOf } from "../core/testing.ts";
+import { unwrap } from "../schemas/index.ts";
 import { LifecycleAdapter, migrateToTier } from "./index.ts";
-import { Fuse, lakeLike, mortal, readAll, rowsOfScript, SqliteAdapter, survives } from "./testing.ts";
+import { Fuse, lakeLike, mortal, readAll, rowsOfScript, SqliteAdapter, survives, tiersAreOneTable } from "./testing.ts";
 
 const TABLE = tableOf("items", { title: "string", votes: "integer" });
 const MAX_AGE = 1000;
@@ -28,105 +27,9 @@ function tiers(kind: Kind) {
   return { hot, cold, open };
 }
 
-/** Ids of live rows whose newest edit is older than the tier's age. */
-function dueIn(script: FlushScript, to: number, nowMs: number): string[] {
-  const byRow = Map.groupBy(script.stamped(to), ({ row }) => row);
-  return [...byRow].flatMap(([id, edits]) => {
-    const { alive, cells } = rowOf(edits);
-    const inserts = edits.filter(({ letter }) => letter === "I").map(({ stamp }) => stamp);
-    const newest = [...inserts, ...Object.values(cells).map(({ stamp }) => stamp)].sort().at(-1) as Stamp;
-    return alive && hlcMillis(stampHlc(newest)) < nowMs - MAX_AGE ? [id] : [];
-  });
-}
-
-const schedule = fc.array(
-  fc.oneof(
-    {
-      weight: 6,
-      arbitrary: fc.record({
-        do: fc.constant("edit" as const),
-        op: fc.constantFrom(...OPS),
-        rowId: fc.constantFrom("a", "b", "é"),
-        cells: fc.record(
-          { title: fc.constantFrom(null, "x", "y"), votes: fc.constantFrom(null, 1, 2) },
-          { requiredKeys: [] },
-        ),
-        client: fc.constantFrom("c", "d"),
-        late: fc.constantFrom(0, 0, 1, 3, 10, 2005),
-      }),
-    },
-    {
-      weight: 3,
-      arbitrary: fc.record({
-        do: fc.constant("flush" as const),
-        dies: fc.oneof(fc.constant(0), fc.nat(40)),
-        again: fc.boolean(),
-      }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({ do: fc.constant("move" as const), dies: fc.oneof(fc.constant(0), fc.nat(30)) }),
-    },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(900, 2000) }) },
-  ),
-  { minLength: 3, maxLength: 60, size: "max" },
-);
-
 test.each<Kind>(["a database that keeps stamps", "a lake"])(
   "[F1] whatever is edited, flushed, moved and killed, readers see the rows of the oracle, cold being %s",
-  async (kind) => {
-    await fc.assert(
-      fc.asyncProperty(schedule, async (steps) => {
-        const { hot, cold, open } = tiers(kind);
-        const script = new FlushScript(TABLE);
-        let [clock, flushed] = [0, 0];
-        unwrap(await open().ensureSchema(TABLE));
-        for (const step of steps) {
-          if (step.do === "wait") clock += step.ms;
-          if (step.do === "edit") {
-            const cells = Object.fromEntries(Object.entries(step.cells)) as Record<string, Scalar>;
-            if (step.op === "UPDATE" && Object.keys(cells).length === 0) cells.votes = 5;
-            const ms = START + ++clock - step.late - NOW;
-            script.edit(step.op, step.rowId, step.op === "DELETE" ? {} : cells, step.client, ms);
-          }
-          if (step.do === "flush" && script.head > flushed) {
-            const batch = script.batch(flushed);
-            const before = rowsOfScript(script, flushed);
-            const after = rowsOfScript(script);
-            if (step.dies > 0) {
-              await survives(async () => unwrap(await open(new Fuse(step.dies)).insertDeltas(batch)));
-              // Each row is as it was, or as it will be.
-              for (const [id, cells] of Object.entries(await readAll(open(), TABLE)))
-                expect([before[id], after[id]]).toContainEqual(cells);
-            }
-            unwrap(await open().insertDeltas(batch));
-            if (step.again) unwrap(await open().insertDeltas(batch));
-            flushed = script.head;
-            // A row is in one tier, or the same in both.
-            const [inHot, inCold] = [await readAll(hot, TABLE), await readAll(cold, TABLE)];
-            for (const id of Object.keys(inHot)) if (inCold[id]) expect(inCold[id]).toEqual(inHot[id]);
-            for (const id of Object.keys(inCold)) expect(Object.keys(after)).toContain(id);
-            // Nothing that cold lent stays in hot.
-            const { stamps } = unwrap(await hot.getLatestState({ table: TABLE, limit: 10 }));
-            for (const stamp of stamps) expect(["c", "d"]).toContain(stampClient(stamp));
-          }
-          if (step.do === "move") {
-            const nowMs = START + clock;
-            if (step.dies > 0)
-              await survives(async () => unwrap(await open(new Fuse(step.dies)).migrateToTier(TABLE, nowMs)));
-            expect(await readAll(open(), TABLE)).toEqual(rowsOfScript(script, flushed));
-            const due = dueIn(script, flushed, nowMs);
-            unwrap(await open().migrateToTier(TABLE, nowMs));
-            const [inHot, inCold] = [Object.keys(await readAll(hot, TABLE)), Object.keys(await readAll(cold, TABLE))];
-            for (const id of due) expect(inCold).toContain(id);
-            for (const id of due) expect(inHot).not.toContain(id);
-          }
-          if (flushed > 0) expect(await readAll(open(), TABLE)).toEqual(rowsOfScript(script, flushed));
-        }
-      }),
-      { numRuns: 60 },
-    );
-  },
+  (kind) => tiersAreOneTable(() => tiers(kind), 60),
 );
 
 test("only what is due moves, and killed before or after any call the next run ends it", async () => {

@@ -77,14 +77,16 @@ function* changes({ id, row }: { id: string; row: RowState }): Generator<{ id: s
       return { id, row: { ...row, layers } };
     };
     for (let bit = 0; bit < 4; bit++) yield withLayer({ stamp: flip(layer.stamp, 15, bit) as Stamp });
-    for (const [column, value] of Object.entries(layer.cells)) {
-      const { [column]: _, ...rest } = layer.cells;
-      yield withLayer({ cells: rest });
-      yield withLayer({ cells: { ...rest, [`${column}'`]: value } });
+    const { columns, values } = layer;
+    for (const [k, column] of columns.entries()) {
+      const value = values[k];
+      const withValue = (other: Scalar) => withLayer({ values: values.with(k, other) });
+      yield withLayer({ columns: columns.toSpliced(k, 1), values: values.toSpliced(k, 1) });
+      yield withLayer({ columns: columns.with(k, `${column}'`) });
       if (typeof value === "string" && value.length > 0)
-        for (let bit = 0; bit < 16; bit++) yield withLayer({ cells: { ...rest, [column]: flip(value, 0, bit) } });
-      if (typeof value === "number") yield withLayer({ cells: { ...rest, [column]: String(value) } });
-      yield withLayer({ cells: { ...rest, [column]: value === null ? "" : null } });
+        for (let bit = 0; bit < 16; bit++) yield withValue(flip(value, 0, bit));
+      if (typeof value === "number") yield withValue(String(value));
+      yield withValue(value === null ? "" : null);
     }
   }
   yield { id, row: { ...row, inserted: `${row.inserted}x` as Stamp } };
@@ -107,7 +109,9 @@ test("[V1] what the lake knows of a row, values and newest clock, is the content
       digest.add(rowDigest(id, row, same));
       const lake = new TableDigest();
       if (digest.rows > 0) {
-        const cells = row.layers.flatMap(({ cells }) => Object.entries(cells));
+        const cells = row.layers.flatMap(({ columns, values }) =>
+          columns.map((name, k) => [name, values[k] as Scalar] as const),
+        );
         const newest = [row.inserted, ...row.layers.map((l) => l.stamp)].sort().at(-1) as string;
         lake.add(contentDigest(id, newest.slice(0, 16) as HlcText, [...cells, ["never written", null]]));
       }

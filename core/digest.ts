@@ -8,7 +8,7 @@
  * false count as 1 and 0, which is what a device keeps that was never told a column's type.
  */
 import { type HlcText, type Scalar, type Stamp, stampHlc } from "../schemas/index.ts";
-import { isAlive, type RowState } from "./merge.ts";
+import { type ColumnKey, isAlive, newestStamp, type RowState } from "./merge.ts";
 
 /** The hash under way, two lanes of 32 bits: a typed array keeps them as they are, where a variable would box them. */
 const lanes = new Int32Array(2);
@@ -115,121 +115,183 @@ class RowHash {
     if (stamped) this.#addState();
   }
 
-  /** @param stamps of insert and delete; absent where only content is known */
-  row(newest: HlcText, stamps?: readonly [Stamp, Stamp]): void {
+  newest(newest: HlcText): void {
     this.#start(this.#row0, this.#row1);
     text(newest);
     this.#addContent();
-    if (!stamps) return;
-    this.stamp(stamps[0]);
+  }
+
+  marks(inserted: Stamp, deleted: Stamp): void {
+    this.stamp(inserted);
     this.#start(this.#row0, this.#row1);
-    text(stamps[1]);
+    text(deleted);
     this.#addState();
   }
 }
 
-/**
- * @param nameOf of a cell's column; undefined for one that was dropped
- * @param only these columns' part of the row: enough for the difference that an edit of them makes
- * @returns undefined for a row that is dead
- */
-export function rowDigest(
-  id: string,
-  row: RowState,
-  nameOf: (column: string) => string | undefined,
-  only?: Readonly<Record<string, unknown>>,
-): RowDigest | undefined {
-  if (!isAlive(row)) return undefined;
-  const hash = new RowHash(id);
-  let newest: Stamp = row.inserted;
-  for (const { stamp, cells } of row.layers) {
-    if (stamp > newest) newest = stamp;
+type NameOf<C> = (column: C) => string | undefined;
+
+/** @param only these columns' cells */
+function addCells<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: NameOf<C>, only?: readonly C[]): void {
+  for (const { stamp, columns, values } of row.layers) {
     let stamped = false;
-    for (const column in cells) {
-      if (only && !Object.hasOwn(only, column)) continue;
+    for (let k = 0; k < columns.length; k++) {
+      const column = columns[k] as C;
+      if (only && !only.includes(column)) continue;
       const name = nameOf(column);
       if (name === undefined) continue;
       if (!stamped) hash.stamp(stamp);
       stamped = true;
-      hash.cell(name, cells[column] as Scalar, true);
+      hash.cell(name, values[k] as Scalar, true);
     }
   }
-  hash.row(stampHlc(newest), [row.inserted, row.deleted]);
+}
+
+function addRow<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: NameOf<C>): void {
+  addCells(hash, row, nameOf);
+  hash.newest(stampHlc(newestStamp(row)));
+  hash.marks(row.inserted, row.deleted);
+}
+
+/**
+ * @param nameOf of a cell's column; undefined for one that was dropped
+ * @returns undefined for a row that is dead
+ */
+export function rowDigest<C extends ColumnKey>(id: string, row: RowState<C>, nameOf: NameOf<C>): RowDigest | undefined {
+  if (!isAlive(row)) return undefined;
+  const hash = new RowHash(id);
+  addRow(hash, row, nameOf);
   return hash;
+}
+
+/**
+ * What an edit does to its table's digest: made before the row is merged in place, finished after it. Where the row stays
+ * alive, only the columns that the edit names are looked at.
+ */
+export class DigestChange<C extends ColumnKey> {
+  readonly #was: RowHash;
+  readonly #now: RowHash;
+  readonly #nameOf: NameOf<C>;
+  readonly #alive: boolean;
+  readonly #newest: Stamp;
+  readonly #inserted: Stamp;
+  readonly #deleted: Stamp;
+  readonly #only: readonly C[] | undefined;
+
+  /** @param edited columns that an edit names which leaves a living row alive; otherwise left out */
+  constructor(id: string, before: RowState<C>, nameOf: NameOf<C>, edited?: readonly C[]) {
+    this.#was = new RowHash(id);
+    this.#now = new RowHash(id);
+    this.#nameOf = nameOf;
+    this.#alive = isAlive(before);
+    this.#only = this.#alive ? edited : undefined;
+    this.#newest = newestStamp(before);
+    this.#inserted = before.inserted;
+    this.#deleted = before.deleted;
+    if (this.#only) addCells(this.#was, before, nameOf, this.#only);
+    else if (this.#alive) addRow(this.#was, before, nameOf);
+  }
+
+  /** @param after the row, merged */
+  addTo(digest: TableDigest, after: RowState<C>): void {
+    const alive = isAlive(after);
+    if (this.#only) this.#addDifference(after, this.#only);
+    else if (alive) addRow(this.#now, after, this.#nameOf);
+    digest.change(Number(alive) - Number(this.#alive), this.#was, this.#now);
+  }
+
+  #addDifference(after: RowState<C>, only: readonly C[]): void {
+    addCells(this.#now, after, this.#nameOf, only);
+    const newest = newestStamp(after);
+    if (newest !== this.#newest) {
+      this.#was.newest(stampHlc(this.#newest));
+      this.#now.newest(stampHlc(newest));
+    }
+    if (after.inserted !== this.#inserted || after.deleted !== this.#deleted) {
+      this.#was.marks(this.#inserted, this.#deleted);
+      this.#now.marks(after.inserted, after.deleted);
+    }
+  }
 }
 
 /** The content of a row that is known without its stamps. */
 export function contentDigest(id: string, hlc: HlcText, cells: Iterable<readonly [string, Scalar]>): RowDigest {
   const hash = new RowHash(id);
   for (const [column, value] of cells) hash.cell(column, value, false);
-  hash.row(hlc);
+  hash.newest(hlc);
   return hash;
 }
 
+const hex = (lane: number | undefined): string => ((lane ?? 0) >>> 0).toString(16).padStart(8, "0");
+
+/** The sum of some rows: as much of a digest as a device needs. */
+export class RowsDigest {
+  protected count = 0;
+  /** Two lanes of `state`, two of `content`. */
+  protected readonly sums = new Int32Array(4);
+
+  protected plus(rows: number, sign: 1 | -1, row: RowDigest): void {
+    const { sums } = this;
+    this.count += rows;
+    sums[0] = (sums[0] as number) + sign * row.state0;
+    sums[1] = (sums[1] as number) + sign * row.state1;
+    sums[2] = (sums[2] as number) + sign * row.content0;
+    sums[3] = (sums[3] as number) + sign * row.content1;
+  }
+
+  /** @param row undefined for one that is dead */
+  add(row: RowDigest | undefined): void {
+    if (row) this.plus(1, 1, row);
+  }
+
+  /** `rows-state-content`: a decimal number and twice 16 hex digits. */
+  toString(): string {
+    const [a, b, c, d] = this.sums;
+    return `${this.count}-${hex(a)}${hex(b)}-${hex(c)}${hex(d)}`;
+  }
+}
+
 const TEXT = /^(\d{1,15})-([0-9a-f]{8})([0-9a-f]{8})-([0-9a-f]{8})([0-9a-f]{8})$/;
-const hex = (lane: number): string => (lane >>> 0).toString(16).padStart(8, "0");
 
-/** Of some rows of one table; the rows of several shards add up. */
-export class TableDigest {
-  #rows = 0;
-  #state0 = 0;
-  #state1 = 0;
-  #content0 = 0;
-  #content1 = 0;
-
+/** Of a table, as it is kept: rows come and go, and the parts that several shards have add up. */
+export class TableDigest extends RowsDigest {
   /** @returns undefined for what is no digest */
   static parse(digest: string): TableDigest | undefined {
     const [, rows, ...digits] = TEXT.exec(digest) ?? [];
     if (rows === undefined) return undefined;
-    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = digits.map((lane) => Number.parseInt(lane, 16));
     const parsed = new TableDigest();
-    parsed.#plus(Number(rows), 1, { state0, state1, content0, content1 });
+    parsed.count = Number(rows);
+    parsed.sums.set(digits.map((lane) => Number.parseInt(lane, 16)));
     return parsed;
   }
 
-  #plus(rows: number, sign: 1 | -1, row: RowDigest): void {
-    this.#rows += rows;
-    this.#state0 = (this.#state0 + sign * row.state0) | 0;
-    this.#state1 = (this.#state1 + sign * row.state1) | 0;
-    this.#content0 = (this.#content0 + sign * row.content0) | 0;
-    this.#content1 = (this.#content1 + sign * row.content1) | 0;
-  }
-
   get rows(): number {
-    return this.#rows;
+    return this.count;
   }
 
   /** What lakes know: rows and content. */
   get content(): string {
-    return `${this.#rows}-${hex(this.#content0)}${hex(this.#content1)}`;
-  }
-
-  add(row: RowDigest | undefined): void {
-    if (row) this.#plus(1, 1, row);
+    return `${this.count}-${hex(this.sums[2])}${hex(this.sums[3])}`;
   }
 
   remove(row: RowDigest | undefined): void {
-    if (row) this.#plus(-1, -1, row);
+    if (row) this.plus(-1, -1, row);
+  }
+
+  /** @param rows how many more are alive, or fewer */
+  change(rows: number, was: RowDigest, now: RowDigest): void {
+    this.plus(rows, -1, was);
+    this.plus(0, 1, now);
   }
 
   addTable(other: TableDigest): void {
-    this.#plus(other.#rows, 1, {
-      state0: other.#state0,
-      state1: other.#state1,
-      content0: other.#content0,
-      content1: other.#content1,
-    });
+    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = other.sums;
+    this.plus(other.count, 1, { state0, state1, content0, content1 });
   }
 
   copy(): TableDigest {
     const copy = new TableDigest();
     copy.addTable(this);
     return copy;
-  }
-
-  /** `rows-state-content`: a decimal number and twice 16 hex digits. */
-  toString(): string {
-    const content = `${hex(this.#content0)}${hex(this.#content1)}`;
-    return `${this.#rows}-${hex(this.#state0)}${hex(this.#state1)}-${content}`;
   }
 }

@@ -39,7 +39,8 @@ export const HLC = {
   fromText: hlcToBigInt,
 };
 
-export class HybridClock {
+/** The clock alone: what a device needs. */
+export class TickingClock {
   readonly #clock: Clock;
   #last: HlcText;
 
@@ -64,12 +65,23 @@ export class HybridClock {
     return this.#last;
   }
 
+  /**
+   * Moves past a stamp from elsewhere, unless that is too far ahead (H2).
+   * @returns how far ahead one is that was refused, in milliseconds; 0 for one that was taken
+   */
+  pass(remote: HlcText): number {
+    const ahead = hlcMillis(remote) - this.#clock.now();
+    if (ahead > CLOCK_DRIFT_MS_MAX) return ahead;
+    if (remote > this.#last) this.#last = remote;
+    return 0;
+  }
+}
+
+export class HybridClock extends TickingClock {
   /** Moves past a stamp from elsewhere, or refuses it with `ClockDrift` and stays (H2). */
   receive(remote: HlcText): Result<void, LakeSyncError> {
-    const ahead = hlcMillis(remote) - this.#clock.now();
-    if (ahead > CLOCK_DRIFT_MS_MAX) return err(driftError(ahead));
-    if (remote > this.#last) this.#last = remote;
-    return ok(undefined);
+    const ahead = this.pass(remote);
+    return ahead > 0 ? err(driftError(ahead)) : ok(undefined);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Pure decisions: no clock, no randomness, no I/O. */
 export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
-export { contentDigest, type RowDigest, rowDigest, TableDigest } from "./digest.ts";
+export { contentDigest, type RowDigest, RowsDigest, rowDigest, TableDigest } from "./digest.ts";
 export {
   CONSUMER_FAULTS,
   type ConsumerFault,
@@ -11,8 +11,7 @@ export {
   failedFlush,
   flushOnce,
 } from "./flush.ts";
-export { HLC, HybridClock } from "./hlc.ts";
-export { joinRow } from "./join-row.ts";
+export { HLC, HybridClock, TickingClock } from "./hlc.ts";
 export {
   checkpointDuty,
   checkpointedShard,
@@ -25,6 +24,7 @@ export {
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";
+export { editsOfRow, type RowEdit } from "./row-edits.ts";
 export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";

@@ -22,25 +22,40 @@ import {
   type Stamp,
 } from "../schemas/index.ts";
 
-/** What survives of one edit. */
-export interface Layer {
+/** A column's id in a shard, its name on a device. */
+export type ColumnKey = string | number;
+
+/**
+ * Some cells of one row: `values[k]` stands in column `columns[k]`, none twice. Never changed in place, so that many may share
+ * one. Two arrays, since an object whose keys are numbers is several times slower to read, walk and change.
+ */
+export interface CellList<C extends ColumnKey = string> {
+  readonly columns: readonly C[];
+  readonly values: readonly Scalar[];
+}
+
+/** What survives of one edit; never empty. */
+export interface Layer<C extends ColumnKey = string> extends CellList<C> {
   readonly stamp: Stamp;
   /** Where in the shard's order these cells came; 0 where there is no order, as on a device. */
   readonly seq: number;
-  /** Cells by column: by id in a shard, by name on a device. Never empty. */
-  readonly cells: Record<string, Scalar>;
 }
 
-export interface RowState {
+export interface RowState<C extends ColumnKey = string> {
   inserted: Stamp;
   insertedSeq: number;
   deleted: Stamp;
   deletedSeq: number;
   /** By (stamp, seq), ascending. */
-  layers: Layer[];
+  layers: Layer<C>[];
 }
 
-export const emptyRow = (): RowState => ({
+export const cellList = (cells: Readonly<Record<string, Scalar>>): CellList => ({
+  columns: Object.keys(cells),
+  values: Object.values(cells),
+});
+
+export const emptyRow = <C extends ColumnKey = string>(): RowState<C> => ({
   inserted: NO_STAMP,
   insertedSeq: 0,
   deleted: NO_STAMP,
@@ -48,36 +63,46 @@ export const emptyRow = (): RowState => ({
   layers: [],
 });
 
-export const isAlive = (row: RowState): boolean => row.inserted > row.deleted;
+export const isAlive = (row: RowState<ColumnKey>): boolean => row.inserted > row.deleted;
 
 /** The newest stamp in a row; "" for a row that nothing happened to. */
-export function newestStamp(row: RowState): Stamp {
+export function newestStamp(row: RowState<ColumnKey>): Stamp {
   const top = row.layers.at(-1)?.stamp ?? NO_STAMP;
   const mark = row.inserted > row.deleted ? row.inserted : row.deleted;
   return top > mark ? top : mark;
 }
 
 /** Value of a cell, or undefined when no surviving edit names it. */
-export function cellOf(row: RowState, column: string | number): Scalar | undefined {
-  for (const layer of row.layers) {
-    if (Object.hasOwn(layer.cells, column)) return layer.cells[column];
+export function cellOf<C extends ColumnKey>(row: RowState<C>, column: C): Scalar | undefined {
+  for (const { columns, values } of row.layers) {
+    const at = columns.indexOf(column);
+    if (at >= 0) return values[at];
   }
   return undefined;
 }
 
 /** Whether this very edit is visible in the row's state: if so it was merged before. If not, it may have lost since. */
-export const showsEdit = (row: RowState, stamp: Stamp): boolean =>
+export const showsEdit = (row: RowState<ColumnKey>, stamp: Stamp): boolean =>
   row.inserted === stamp || row.deleted === stamp || row.layers.some((layer) => layer.stamp === stamp);
 
 /**
  * Merges one edit into a row, in place.
  * @returns whether anything changed
  */
-export function applyEdit(
+export const applyEdit = (
   row: RowState,
   letter: "I" | "U" | "D",
   stamp: Stamp,
   cells: Readonly<Record<string, Scalar>>,
+  seq: number,
+): boolean => applyCells(row, letter, stamp, cellList(cells), seq);
+
+/** `applyEdit`, of cells as rows keep them. */
+export function applyCells<C extends ColumnKey>(
+  row: RowState<C>,
+  letter: "I" | "U" | "D",
+  stamp: Stamp,
+  cells: CellList<C>,
   seq: number,
 ): boolean {
   let changed = false;
@@ -96,48 +121,57 @@ export function applyEdit(
     changed = true;
   }
   if (stamp < row.deleted) return changed;
-  let won: Record<string, Scalar> | undefined;
-  for (const column in cells) {
-    const value = cells[column] as Scalar;
-    if (!winsCell(row, column, stamp, value)) continue;
-    won ??= {};
-    won[column] = value;
-  }
-  if (won) {
-    addLayer(row, { stamp, seq, cells: won });
+  const won = winningCells(row, stamp, cells);
+  if (won.columns.length > 0) {
+    addLayer(row, { stamp, seq, columns: won.columns, values: won.values });
     changed = true;
   }
   return changed;
 }
 
+/** The cells of an edit that beat what the row holds; the old ones are taken out. */
+function winningCells<C extends ColumnKey>(row: RowState<C>, stamp: Stamp, cells: CellList<C>): CellList<C> {
+  let won = cells;
+  for (let k = cells.columns.length - 1; k >= 0; k--) {
+    if (!winsCell(row, cells.columns[k] as C, stamp, cells.values[k] as Scalar)) won = without(won, k);
+  }
+  return won;
+}
+
 /** Whether an edit of a cell beats what the row holds; if so the old cell is taken out. */
-function winsCell(row: RowState, column: string, stamp: Stamp, value: Scalar): boolean {
-  for (let at = 0; at < row.layers.length; at++) {
-    const layer = row.layers[at] as Layer;
-    if (!Object.hasOwn(layer.cells, column)) continue; // a column may be called "constructor"
-    const held = layer.cells[column] as Scalar;
+function winsCell<C extends ColumnKey>(row: RowState<C>, column: C, stamp: Stamp, value: Scalar): boolean {
+  const { layers } = row;
+  for (let at = 0; at < layers.length; at++) {
+    const layer = layers[at] as Layer<C>;
+    const place = layer.columns.indexOf(column);
+    if (place < 0) continue;
+    const held = layer.values[place] as Scalar;
     if (layer.stamp > stamp || (layer.stamp === stamp && compareAny(held, value) >= 0)) return false;
-    delete layer.cells[column];
-    if (isEmpty(layer.cells)) row.layers.splice(at, 1);
+    if (layer.columns.length === 1) layers.splice(at, 1);
+    else layers[at] = { stamp: layer.stamp, seq: layer.seq, ...without(layer, place) };
     return true;
   }
   return true;
 }
 
-function addLayer(row: RowState, layer: Layer): void {
+const without = <C extends ColumnKey>({ columns, values }: CellList<C>, place: number): CellList<C> => ({
+  columns: columns.toSpliced(place, 1),
+  values: values.toSpliced(place, 1),
+});
+
+function addLayer<C extends ColumnKey>(row: RowState<C>, layer: Layer<C>): void {
   let at = row.layers.length;
-  while (at > 0 && comesAfter(row.layers[at - 1] as Layer, layer)) at--;
+  while (at > 0 && comesAfter(row.layers[at - 1] as Layer<C>, layer)) at--;
   const below = row.layers[at - 1];
-  if (below && below.stamp === layer.stamp && below.seq === layer.seq) Object.assign(below.cells, layer.cells);
-  else row.layers.splice(at, 0, layer);
+  if (below?.stamp !== layer.stamp || below.seq !== layer.seq) row.layers.splice(at, 0, layer);
+  else {
+    const columns = [...below.columns, ...layer.columns];
+    row.layers[at - 1] = { ...layer, columns, values: [...below.values, ...layer.values] };
+  }
 }
 
-const comesAfter = (a: Layer, b: Layer): boolean => a.stamp > b.stamp || (a.stamp === b.stamp && a.seq > b.seq);
-
-function isEmpty(object: object): boolean {
-  for (const _ in object) return false;
-  return true;
-}
+const comesAfter = (a: Layer<ColumnKey>, b: Layer<ColumnKey>): boolean =>
+  a.stamp > b.stamp || (a.stamp === b.stamp && a.seq > b.seq);
 
 const rank = (value: Scalar): number =>
   value === null ? 0 : typeof value === "boolean" ? 1 : typeof value === "number" ? 2 : 3;
@@ -162,7 +196,4 @@ export function merge(row: RowState | undefined, delta: Pick<Delta, "op" | "hlc"
   return next;
 }
 
-export const cloneRow = (row: RowState): RowState => ({
-  ...row,
-  layers: row.layers.map((layer) => ({ ...layer, cells: { ...layer.cells } })),
-});
+export const cloneRow = <C extends ColumnKey>(row: RowState<C>): RowState<C> => ({ ...row, layers: [...row.layers] });

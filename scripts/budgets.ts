@@ -22,6 +22,7 @@ const RUNTIME_DEPENDENCIES: Record<string, string> = {
   hyparquet: "reads Parquet by ranges",
   jose: "JWT",
   "parquet-wasm": "writes Parquet",
+  pg: "speaks to Postgres, in Node and in workerd",
   "wa-sqlite": "SQLite in the browser",
   zod: "JSON and configuration at the door",
 };

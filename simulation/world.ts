@@ -103,6 +103,7 @@ export class World {
       schema: () => this.schema(),
       asks: (device) => this.watch.asks(device, this.oracle.moment),
       progressed: (device) => this.#guarded(() => this.watch.progressed(this, device)),
+      diverged: (device, tables) => this.fail(`[V2] ${device.name} holds other rows of ${tables} than the gateway`),
       synced: (device) => this.#guarded(() => checkDevice(this, device)),
     };
   }
@@ -162,6 +163,7 @@ export class World {
     if (kinds.state === "written") done.add("checkpoints");
     this.tally.addAll(done);
     this.tally.add(ok ? "maintenance" : "failed maintenance");
+    if (String(error).includes("digest")) this.fail(`[V1] ${table}: ${error}`);
     this.trace.note("lake", `${table} was maintained: ${ok ? done : error}`);
   }
 

@@ -10,6 +10,7 @@ import {
   hlcToBigInt,
   makeStamp,
   proto,
+  type Scalar,
   scalarToJson,
   stampClient,
   stampHlc,
@@ -52,9 +53,9 @@ function toRow(table: string, rowId: string, state: RowState | "removed", schema
   // A page may carry only the cells that changed: without an insert in it, the row lives as far as the device knows.
   if (!isAlive(state) && state.deleted !== "") return create(proto.RowSchema, { table, rowId, deleted: true });
   const columns = state.layers.flatMap((layer) =>
-    Object.entries(layer.cells).map(([column, value]) => {
+    layer.columns.map((column, k) => {
       const type = schema?.columns.find((c) => c.name === column)?.type ?? "string";
-      const json = fromJson(ValueSchema, scalarToJson(type, value) as never);
+      const json = fromJson(ValueSchema, scalarToJson(type, layer.values[k] as Scalar) as never);
       return { column, value: json, hlc: hlcToBigInt(stampHlc(layer.stamp)), clientId: stampClient(layer.stamp) };
     }),
   );

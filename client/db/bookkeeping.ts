@@ -20,7 +20,11 @@
 
 export const FORMAT = 1;
 
-export const BOOKKEEPING_SQL = `
+/**
+ * For a connection that was just opened: the tables, and the clock set past every stamp that this database ever gave out or
+ * took in (H1), at the gateway's time (H3). Another tab may have this connection already, and its clock may have gone on.
+ */
+export const SETUP_SQL = `
   CREATE TABLE IF NOT EXISTS lakesync_meta (key TEXT PRIMARY KEY NOT NULL, value TEXT) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS lakesync_tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL, columns TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS lakesync_outbox (hlc INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL, cells TEXT, old TEXT);
@@ -30,6 +34,12 @@ export const BOOKKEEPING_SQL = `
     cells TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_ms INTEGER NOT NULL);
   CREATE VIEW IF NOT EXISTS lakesync_pending (tbl, row_id) AS
     SELECT DISTINCT t.name, o.row_id FROM lakesync_outbox o JOIN lakesync_tables t ON t.id = o.tbl;
+  SELECT lakesync_clock(
+    max(lakesync_last(), coalesce((SELECT max(h) FROM (
+      SELECT value AS h FROM lakesync_meta WHERE key = 'hlc'
+      UNION ALL SELECT printf('%016x', max(hlc)) FROM lakesync_outbox
+      UNION ALL SELECT max(hlc) FROM lakesync_rejected)), '')),
+    coalesce((SELECT value FROM lakesync_meta WHERE key = 'offset'), 0));
 `;
 
 /** Text of an outbox stamp. */
@@ -51,4 +61,6 @@ export type MetaKey =
   | "checkpoint"
   /** How many chunks of it are installed. */
   | "installed"
+  /** When rows are to be compared with the gateway's next (sync/verify.ts). Milliseconds since 1970. */
+  | "verify"
   | "identity";

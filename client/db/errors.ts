@@ -1,5 +1,19 @@
-/** What SQLite says, as one of the closed list of codes. */
-import { type ErrorCode, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
+/**
+ * What SQLite says, as one of the closed list of codes. A `DriverError` does not leave its driver: a page makes a
+ * `LakeSyncError` of what its worker says, so that the worker goes without what else that knows of each code.
+ */
+import type { ErrorCode, ErrorDetails } from "../../schemas/index.ts";
+
+export class DriverError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    this.details = details;
+  }
+}
 
 /** Primary and extended result codes, https://sqlite.org/rescode.html */
 const CODES: Readonly<Record<number, ErrorCode>> = {
@@ -18,8 +32,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 /** Raised by the triggers of tracked tables as "CODE: sentence". */
 const RAISED = /^(NotNull|WrongType|BadRowId): /;
 
-export function sqlError(cause: unknown, what: string): LakeSyncError {
-  if (isLakeSyncError(cause)) return cause;
+export function sqlError(cause: unknown, what: string): DriverError {
   const {
     message = String(cause),
     errcode,
@@ -27,9 +40,9 @@ export function sqlError(cause: unknown, what: string): LakeSyncError {
   } = cause as { message?: string; errcode?: number; code?: unknown };
   const result = errcode ?? (typeof number === "number" ? number : 1);
   const raised = RAISED.exec(message);
-  if (raised) return new LakeSyncError(raised[1] as ErrorCode, message.slice(raised[0].length), {}, { cause });
-  if (/^cannot store /.test(message)) return new LakeSyncError("WrongType", message, {}, { cause });
-  if (/^NOT NULL /.test(message)) return new LakeSyncError("NotNull", message, {}, { cause });
+  if (raised) return new DriverError(raised[1] as ErrorCode, message.slice(raised[0].length), {}, { cause });
+  if (/^cannot store /.test(message)) return new DriverError("WrongType", message, {}, { cause });
+  if (/^NOT NULL /.test(message)) return new DriverError("NotNull", message, {}, { cause });
   const code = CODES[result] ?? CODES[result & 0xff] ?? "BadRequest";
-  return new LakeSyncError(code, `SQLite: ${message} (${what.slice(0, 200)})`, { sqlite: result }, { cause });
+  return new DriverError(code, `SQLite: ${message} (${what.slice(0, 200)})`, { sqlite: result }, { cause });
 }

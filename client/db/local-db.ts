@@ -8,11 +8,10 @@
 import { type ClientId, LakeSyncError } from "../../schemas/index.ts";
 import { type LiveOptions, live } from "../live/live.ts";
 import { defaultPlatform, type Platform, randomName, type Tabs } from "../platform.ts";
-import { BOOKKEEPING_SQL, FORMAT, type MetaKey } from "./bookkeeping.ts";
+import { FORMAT, type MetaKey, SETUP_SQL } from "./bookkeeping.ts";
 import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
 import { Mutex } from "./mutex.ts";
 import { type DeviceColumn, type DeviceTable, dropInsertTriggerSql, type SchemaSpec, triggersSql } from "./schema.ts";
-import { seedClock } from "./seed-clock.ts";
 import { OUTBOX } from "./table-watch.ts";
 import { TableRegistry } from "./tables.ts";
 
@@ -152,7 +151,7 @@ export class LocalDB implements Queryable {
     const { name, backend = "auto", path } = options;
     const driver = await platform.openDriver({ name, backend, clock: platform.clock, ...(path ? { path } : {}) });
     try {
-      await driver.script(BOOKKEEPING_SQL);
+      await driver.script(SETUP_SQL);
       const tables = await TableRegistry.load(driver);
       const clientId = await prepare(driver, platform);
       const db = new LocalDB(name, platform, driver, tables, clientId);
@@ -362,7 +361,7 @@ export class LocalDB implements Queryable {
   }
 }
 
-/** Checks the format, names the device and sets its clock past everything it ever gave out (H1). */
+/** Checks the format and names the device. */
 async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
   const { rows } = await driver.execute("SELECT key, value FROM lakesync_meta");
   const meta = new Map(rows as readonly [string, string][]);
@@ -379,7 +378,6 @@ async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
       [values],
     );
   }
-  await seedClock(driver);
   return clientId as ClientId;
 }
 

@@ -36,8 +36,13 @@ export async function openNodeDriver(options: DriverOptions): Promise<Driver> {
     return new NodeDriver(db, path, options);
   } catch (cause) {
     opened?.close();
-    throw sqlError(cause, `open ${path}`);
+    throw failed(cause, `open ${path}`);
   }
+}
+
+function failed(cause: unknown, what: string): LakeSyncError {
+  const { code, message, details } = sqlError(cause, what);
+  return new LakeSyncError(code, message, details, { cause });
 }
 
 class NodeDriver implements Driver {
@@ -70,7 +75,7 @@ class NodeDriver implements Driver {
       if (isSchemaChange(sql)) this.#statements.clear();
       return { columns, rows: [], changes, writes: changes > 0 ? use.writes : [] };
     } catch (cause) {
-      throw sqlError(cause, sql);
+      throw failed(cause, sql);
     }
   }
 
@@ -81,7 +86,7 @@ class NodeDriver implements Driver {
       for (const params of paramLists) changes += Number(statement.run(...(params as SqlValue[])).changes);
       return { columns: [], rows: [], changes, writes: changes > 0 ? use.writes : [] };
     } catch (cause) {
-      throw sqlError(cause, sql);
+      throw failed(cause, sql);
     }
   }
 
@@ -90,7 +95,7 @@ class NodeDriver implements Driver {
       this.#statements.clear();
       this.#db.exec(sql);
     } catch (cause) {
-      throw sqlError(cause, sql);
+      throw failed(cause, sql);
     }
   }
 
@@ -98,7 +103,7 @@ class NodeDriver implements Driver {
     try {
       return this.#prepare(sql).use;
     } catch (cause) {
-      throw sqlError(cause, sql);
+      throw failed(cause, sql);
     }
   }
 

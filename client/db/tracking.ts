@@ -11,7 +11,7 @@
  *
  * A program without these functions cannot write tracked tables: it fails instead of writing what nobody would sync.
  */
-import { type Clock, HybridClock } from "../../core/index.ts";
+import { type Clock, TickingClock } from "../../core/index.ts";
 import { type HlcText, hlcToBigInt } from "../../schemas/index.ts";
 import type { SqlValue } from "./driver.ts";
 
@@ -21,7 +21,7 @@ export function trackingFunctions(clock: Clock): ReadonlyMap<string, { arity: nu
   let applying = false;
   let offset = 0;
   const wall: Clock = { now: () => clock.now() + offset };
-  let hlc = new HybridClock(wall);
+  let hlc = new TickingClock(wall);
   const entry = (arity: number, call: SqlFunction) => ({ arity, call });
   return new Map([
     ["lakesync_on", entry(0, () => (applying ? 0 : 1))],
@@ -37,11 +37,11 @@ export function trackingFunctions(clock: Clock): ReadonlyMap<string, { arity: nu
       "lakesync_clock",
       entry(2, (last, ms) => {
         offset = Number(ms);
-        hlc = new HybridClock(wall, last as HlcText);
+        hlc = new TickingClock(wall, last as HlcText);
         return null;
       }),
     ],
-    ["lakesync_receive", entry(1, (remote) => (hlc.receive(remote as HlcText).ok ? 1 : 0))],
+    ["lakesync_receive", entry(1, (remote) => (hlc.pass(remote as HlcText) ? 0 : 1))],
     ["lakesync_last", entry(0, () => hlc.last)],
   ]);
 }

@@ -48,7 +48,7 @@ export interface Applier {
   readonly tx: Transaction;
   readonly clientId: ClientId;
   /** A resync is under way: see sweep.ts. */
-  readonly sweep?: Sweep;
+  readonly sweep?: Sweep | undefined;
 }
 
 /** Entries that are worked on in one go: a few milliseconds, so that a page does not hold up the app's own thread. */
@@ -84,7 +84,7 @@ async function applySlice(applier: Applier, batch: DeltaBatch): Promise<void> {
     const letter = batch.ops[at] as string;
     const stamp = makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at));
     const whole = letter === "I" && counts.get(rowId) === 1;
-    if (whole && known.get(rowId) === stamp) return; // the echo of an insert that nothing was added to
+    if (whole && known.get(rowId) === stamp && !unseen?.has(rowId)) return; // the echo of an insert that nothing was added to
     if (whole && !known.has(rowId)) fresh.push(at);
     else addChange(changes, rowId, letter, stamp, batch, at, unseen?.has(rowId) ?? false);
   });
@@ -173,10 +173,10 @@ const insertKnownSql = (table: DeviceTable): string =>
 
 const insertRowSql = (table: DeviceTable): string => {
   const names = [table.key, ...table.columns.map((c) => c.name)];
-  return `INSERT INTO ${quote(table.name)} (${names.map(quote).join(", ")}) VALUES (${names.map(() => "?").join(", ")})`;
+  return `INSERT OR REPLACE INTO ${quote(table.name)} (${names.map(quote).join(", ")}) VALUES (${names.map(() => "?").join(", ")})`;
 };
 
-/** Rows of which this device knows nothing, from one insert each. */
+/** Rows of which this device knows nothing, from one insert each. Where it shows one all the same, that is no edit of the app's. */
 async function insertFresh(tx: Transaction, table: DeviceTable, batch: DeltaBatch, entries: number[]): Promise<void> {
   if (entries.length === 0) return;
   const data = new Map(batch.columns.map((c) => [c.name, c.values]));
@@ -198,7 +198,7 @@ async function insertFresh(tx: Transaction, table: DeviceTable, batch: DeltaBatc
 /** Many rows by one statement: several times as fast as a statement a row, each of whose values crosses by itself. */
 async function insertJson(tx: Transaction, into: string, columns: string[], rows: string[]) {
   const values = columns.map((_, at) => `value ->> ${at}`).join(", ");
-  await tx.run(`INSERT INTO ${into} (${columns.join(", ")}) SELECT ${values} FROM json_each(?)`, [
+  await tx.run(`INSERT OR REPLACE INTO ${into} (${columns.join(", ")}) SELECT ${values} FROM json_each(?)`, [
     `[${rows.join(",")}]`,
   ]);
 }
@@ -246,7 +246,7 @@ interface Held {
 }
 
 /** The device's rows with these ids; those of which it knows nothing are left out. */
-async function load(tx: Transaction, table: DeviceTable, rowIds: readonly string[]): Promise<Map<string, Held>> {
+export async function load(tx: Transaction, table: DeviceTable, rowIds: readonly string[]): Promise<Map<string, Held>> {
   const held = new Map<string, Held>();
   const ids = JSON.stringify(rowIds);
   const known = await tx.run(

@@ -14,7 +14,6 @@ import {
   type DeltaBatch,
   decodeBatch,
   fromPlanes,
-  type HlcText,
   isLakeSyncError,
   LakeSyncError,
   unwrap,
@@ -87,11 +86,7 @@ async function begin(db: LocalDB, plan: Checkpoint): Promise<void> {
 
 async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: total }: Checkpoint): Promise<void> {
   let at = Number((await db.transaction((tx) => tx.getMeta("installed"))) ?? 0);
-  const known = (chunk: CheckpointChunk) => chunk.rows;
-  let rows = chunks
-    .slice(0, at)
-    .map(known)
-    .reduce((a, b) => a + b, 0);
+  let rows = chunks.slice(0, at).reduce((sum, chunk) => sum + chunk.rows, 0);
   let bytes = 0;
   const loading: Promise<Loaded>[] = [];
   let next = at;
@@ -104,9 +99,12 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
     const loaded = (await loading.shift()) as Loaded;
     await db.applyRemote(async (tx) => {
       const sweep = await Sweep.resume(tx, false);
-      const applier = { tx, clientId: db.clientId, ...(sweep ? { sweep } : {}) };
+      const applier = { tx, clientId: db.clientId, sweep };
       for (const batch of loaded.batches) await tx.fill(batch.table, () => applyBatch(applier, batch));
-      await receive(tx, loaded.batches.map(newestOf));
+      await receive(
+        tx,
+        loaded.batches.flatMap((batch) => batch.hlcs),
+      );
       await tx.setMeta("installed", String(at + 1));
     });
     const came = loaded.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
@@ -152,10 +150,4 @@ async function gunzip(bytes: Uint8Array): Promise<Uint8Array | undefined> {
     (plain) => new Uint8Array(plain),
     () => undefined,
   );
-}
-
-function newestOf({ hlcs }: DeltaBatch): HlcText {
-  let newest = "" as HlcText;
-  for (const hlc of hlcs) if (hlc > newest) newest = hlc;
-  return newest;
 }

@@ -16,6 +16,7 @@ import { backoffMs, MACHINE, type SyncEvent, type SyncState } from "./machine.ts
 import { dismissRejections, listRejections, type RejectedEdit } from "./rejections.ts";
 import { Round, type RoundOptions } from "./round.ts";
 import { SyncTracker } from "./tracker.ts";
+import { Verifier } from "./verify.ts";
 
 export interface SyncOptions extends Partial<RoundOptions> {
   /** How often to look when the gateway cannot poke. Milliseconds, default 5,000. */
@@ -27,6 +28,8 @@ export interface SyncOptions extends Partial<RoundOptions> {
   readonly backoffMaxMs?: number;
   /** A round that makes no progress for this long is cut off. Milliseconds, default 90,000. */
   readonly stallMs?: number;
+  /** How often, at most, rows are compared with the gateway's (V2). Milliseconds, default an hour. */
+  readonly verifyMs?: number;
 }
 
 export interface SyncStatus {
@@ -59,6 +62,11 @@ export interface SyncEvents {
   firstSync: FirstSync;
   /** The gateway refused an edit, and it was taken back (C6). */
   rejected: RejectedEdit;
+  /**
+   * This device did not hold what the gateway does (V2): it pulls everything anew, and keeps its outbox. `persists` where that
+   * was done just before, and has not helped.
+   */
+  diverged: { readonly tables: readonly string[]; readonly persists: boolean };
   error: LakeSyncError;
   status: SyncStatus;
 }
@@ -89,6 +97,7 @@ const DEFAULTS = {
   backoffFirstMs: 500,
   backoffMaxMs: 60_000,
   stallMs: 90_000,
+  verifyMs: 3_600_000,
 };
 
 export class SyncCoordinator {
@@ -110,6 +119,7 @@ export class SyncCoordinator {
   #abort: AbortController | undefined;
   #round: Promise<SyncReport> | undefined;
   #rejectionsSeen = 0;
+  readonly #verifier: Verifier;
   /** What the tab that leads last said, where that is another one. */
   #leaders: Omit<SyncStatus, "pending"> | undefined;
   #release: (() => void)[] = [];
@@ -119,6 +129,7 @@ export class SyncCoordinator {
     this.#transport = transport;
     this.#options = { ...DEFAULTS, ...options };
     this.tracker = new SyncTracker(db);
+    this.#verifier = new Verifier(db, this.#options.verifyMs, () => this.#progressed());
     db.onCommit(({ tables, origin }) => {
       const changed = new Set(tables);
       changed.delete(OUTBOX);
@@ -254,10 +265,11 @@ export class SyncCoordinator {
         if (step.rejected > 0) void this.#tellRejections();
       },
       firstSync: (step: FirstSync) => this.#emitter.emit("firstSync", step),
+      diverged: (tables: readonly string[], persists: boolean) => this.#emitter.emit("diverged", { tables, persists }),
     };
     const run = async (): Promise<SyncReport> => {
       try {
-        const round = new Round(this.db, this.#transport, this.#options, events, abort.signal);
+        const round = new Round(this.db, this.#transport, this.#options, events, abort.signal, this.#verifier);
         await this.#alone(() => round.run(), abort.signal);
         this.#failures = 0;
         this.#error = undefined;

@@ -4,8 +4,9 @@
  *
  *   push  a batch is one request; refused edits go to lakesync_rejected, the rest is acknowledged, nothing stays behind
  *   pull  pages are merged; those of a pull from nothing replace what is there, row by row (sweep.ts, PL5, PL8)
+ *   then  now and then, rows are compared with the gateway's (verify.ts, V2)
  */
-import { ERRORS, type HlcText, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
+import { ERRORS, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB } from "../db/local-db.ts";
 import type { Checkpoint, Page, PushAnswer, Transport } from "../transport/port.ts";
 import { applyBatch, settle } from "./apply.ts";
@@ -14,6 +15,7 @@ import { learnOffset, receive, restamp } from "./device-clock.ts";
 import { type OutboxEntry, readOutbox, toBatches } from "./outbox.ts";
 import { recordRejections, type Verdict } from "./rejections.ts";
 import { Sweep } from "./sweep.ts";
+import type { Verifier } from "./verify.ts";
 
 export interface RoundOptions {
   /** Deltas in one push. */
@@ -31,6 +33,8 @@ export interface RoundEvents {
   /** Something was acknowledged, refused or applied: the round is alive. */
   progress(step: { readonly pushed: number; readonly pulled: number; readonly rejected: number }): void;
   firstSync(step: { readonly rows: number; readonly bytes: number; readonly total: number }): void;
+  /** These tables' rows are not the gateway's. @param persists a resync has not helped */
+  diverged(tables: readonly string[], persists: boolean): void;
 }
 
 /** Codes of a whole answer that some delta in it may be the cause of: the batch is halved until it is found. */
@@ -46,21 +50,46 @@ export class Round {
   #restamped = false;
   #renamed = false;
   #installed = false;
+  #repaired = false;
+  #digests: Page["digests"];
+  readonly #verifier: Verifier;
 
-  constructor(db: LocalDB, transport: Transport, options: RoundOptions, events: RoundEvents, signal: AbortSignal) {
+  constructor(
+    db: LocalDB,
+    transport: Transport,
+    options: RoundOptions,
+    events: RoundEvents,
+    signal: AbortSignal,
+    verifier: Verifier,
+  ) {
     this.#db = db;
     this.#transport = transport;
     this.#options = options;
     this.#events = events;
     this.#signal = signal;
     this.#batchDeltas = options.batchDeltas;
+    this.#verifier = verifier;
   }
 
   /** @throws LakeSyncError whatever ended the round early; nothing is lost by it */
   async run(): Promise<void> {
     do {
       while (await this.#pushBatch());
-    } while (await this.#pullPage());
+    } while ((await this.#pullPage()) || (await this.#diverged()));
+  }
+
+  /** @returns whether everything is to be pulled anew, since the device has come to hold other rows than the gateway (V2) */
+  async #diverged(): Promise<boolean> {
+    const tables = await this.#verifier.compare(this.#digests ?? {}, this.#signal, this.#repaired);
+    if (tables.length === 0) return false;
+    this.#events.diverged(tables, this.#repaired);
+    if (this.#repaired) return false;
+    this.#repaired = true;
+    await this.#db.transaction(async (tx) => {
+      await tx.setMeta("cursor", "");
+      await tx.setMeta("checkpoint", "off"); // it is merged with what is there; pages replace it
+    });
+    return true;
   }
 
   /** @returns whether there may be more to push */
@@ -183,14 +212,14 @@ export class Round {
     await db.applyRemote(async (tx) => {
       await learnOffset(tx, page.serverHlc, askedMs, answeredMs);
       const sweep = page.resync || cursor === "" ? await Sweep.begin(tx) : await Sweep.resume(tx);
-      const applier = { tx, clientId, ...(sweep ? { sweep } : {}) };
+      const applier = { tx, clientId, sweep };
       for (const batch of page.batches) await applyBatch(applier, batch);
       if (sweep && !page.hasMore) await sweep.finish(applier);
-      const newest = page.batches.map((batch) => maxHlc(batch.hlcs));
-      await receive(tx, [...newest, page.serverHlc]);
+      await receive(tx, [...page.batches.flatMap((batch) => batch.hlcs), page.serverHlc]);
       await tx.setMeta("cursor", page.cursor);
       if (cursor === "") await tx.setMeta("checkpoint", "");
     });
+    this.#digests = page.digests;
     const pulled = page.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
     this.#events.progress({ pushed: 0, pulled, rejected: 0 });
     return page.hasMore;
@@ -274,10 +303,4 @@ interface Timed<T> {
   /** Our wall clock at the question, and at the answer. */
   readonly askedMs: number;
   readonly answeredMs: number;
-}
-
-function maxHlc(hlcs: readonly HlcText[]): HlcText {
-  let max = "" as HlcText;
-  for (const hlc of hlcs) if (hlc > max) max = hlc;
-  return max;
 }

@@ -9,7 +9,7 @@
  *   an acknowledgement moves a pending edit into the known row
  *   a refusal          drops a pending edit (C6)
  */
-import { applyEdit, cloneRow, emptyRow, isAlive, type RowState } from "../../core/index.ts";
+import { applyEdit, cellList, cloneRow, emptyRow, isAlive, type RowState } from "../../core/index.ts";
 import { type ClientId, type HlcText, makeStamp, NO_STAMP, type Scalar, type Stamp } from "../../schemas/index.ts";
 
 export type Cells = Record<string, Scalar>;
@@ -65,7 +65,9 @@ export function stateOf(known: KnownRow, shown: Cells | undefined): RowState {
     layers.set(stamp, cells);
     cells[column] = value;
   }
-  state.layers = [...layers].sort(([a], [b]) => (a < b ? -1 : 1)).map(([stamp, cells]) => ({ stamp, seq: 0, cells }));
+  state.layers = [...layers]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([stamp, cells]) => ({ stamp, seq: 0, ...cellList(cells) }));
   return state;
 }
 
@@ -86,9 +88,9 @@ export function keep(state: RowState, pending: boolean): KnownRow | undefined {
   if (empty && !pending) return undefined;
   const cells: Record<string, Stamp> = {};
   for (const layer of state.layers) {
-    for (const column in layer.cells) {
-      if (layer.stamp !== state.inserted || layer.cells[column] === null) cells[column] = layer.stamp;
-    }
+    layer.columns.forEach((column, k) => {
+      if (layer.stamp !== state.inserted || layer.values[k] === null) cells[column] = layer.stamp;
+    });
   }
   const explicit = pending || (!isAlive(state) && state.layers.length > 0);
   return { ins: state.inserted, del: state.deleted, cells, base: explicit ? cellsOf(state) : undefined };
@@ -96,6 +98,10 @@ export function keep(state: RowState, pending: boolean): KnownRow | undefined {
 
 function cellsOf(state: RowState): Cells {
   const cells: Cells = {};
-  for (const layer of state.layers) Object.assign(cells, layer.cells);
+  for (const layer of state.layers) {
+    layer.columns.forEach((column, k) => {
+      cells[column] = layer.values[k] as Scalar;
+    });
+  }
   return cells;
 }

@@ -194,7 +194,9 @@ export class TestGateway {
       tables: call.tables ?? [],
       maxBytes: call.maxBytes || PAGE_BYTES_DEFAULT,
     };
-    const { batches, position, fingerprint, hasMore, resync } = unwrap(this.engine.pull({ ...input, ...held }));
+    const { batches, position, fingerprint, hasMore, resync, digests } = unwrap(
+      this.engine.pull({ ...input, ...held }),
+    );
     if (resync && !this.resyncByPage) throw new LakeSyncError("CursorExpired", "The rules changed; start again.");
     return {
       batches: structuredClone(batches) as DeltaBatch[],
@@ -202,6 +204,7 @@ export class TestGateway {
       hasMore,
       resync,
       serverHlc: this.#serverHlc(),
+      ...(digests && { digests }),
     };
   }
 }

@@ -60,6 +60,7 @@ export const PULL_RESPONSE = {
   cursor: { no: 2, type: "string" },
   hasMore: { no: 3, type: "bool" },
   resync: { no: 4, type: "bool" },
+  digests: { no: 5, type: { key: { no: 1, type: "string" }, value: { no: 2, type: "string" } }, repeated: true },
   batches: { no: 6, type: DELTA_BATCH, repeated: true },
   serverHlc: { no: 7, type: "uint64" },
 } as const;
@@ -120,6 +121,7 @@ export function pageOf(message: Shape<typeof PULL_RESPONSE>): Page {
     hasMore: message.hasMore,
     resync: message.resync,
     serverHlc: hlcText(message.serverHlc),
+    digests: Object.fromEntries(message.digests.map(({ key, value }) => [key, value])),
   };
 }
 

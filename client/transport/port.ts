@@ -41,6 +41,8 @@ export interface Page {
   /** The device drops its synced rows before it applies the page. */
   readonly resync: boolean;
   readonly serverHlc: HlcText;
+  /** Of the rows of each table that this device sees whole, where the page makes it current (V1). */
+  readonly digests?: Readonly<Record<string, string>>;
 }
 
 export interface CheckpointChunk {

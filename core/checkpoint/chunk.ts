@@ -13,15 +13,14 @@ import {
   type HlcText,
   makeStamp,
   PUSH_DELTAS_MAX,
-  type Scalar,
   type Stamp,
   stampClient,
   stampHlc,
   type TableSchema,
 } from "../../schemas/index.ts";
-import { applyEdit, emptyRow, isAlive } from "../merge.ts";
+import { applyCells, emptyRow, isAlive } from "../merge.ts";
 import type { PackedRow } from "../shard/store.ts";
-import { type Cells, packRow, type StoredRow, unpackRow } from "../shard/stored-row.ts";
+import { type IdCells, packRow, type StoredRow, unpackRow } from "../shard/stored-row.ts";
 import { addRow, namedCells } from "../shard/whole-row.ts";
 
 /** An `R` is nobody's edit, but a batch names a client for each entry. */
@@ -40,7 +39,7 @@ export class ChunkBuilder {
   readonly #table: TableSchema;
   readonly #late: boolean;
   readonly #charsMax: number;
-  readonly #names: ReadonlyMap<string, string>;
+  readonly #names: ReadonlyMap<number, string>;
   readonly #batch: DeltaBatchBuilder;
   readonly #seqs: number[] = [];
   readonly #dead: PackedRow[] = [];
@@ -51,7 +50,7 @@ export class ChunkBuilder {
     this.#table = table;
     this.#late = late;
     this.#charsMax = charsMax;
-    this.#names = new Map(table.columns.map((c) => [String(c.id), c.name]));
+    this.#names = new Map(table.columns.map((c) => [c.id, c.name]));
     this.#batch = new DeltaBatchBuilder(table.table);
   }
 
@@ -70,7 +69,7 @@ export class ChunkBuilder {
     this.#chars += packed.id.length + packed.state.length;
     if (isAlive(state)) {
       this.#seqs.push(packed.seq);
-      const named = (cells: Cells) => namedCells(this.#names, cells);
+      const named = (cells: IdCells) => namedCells(this.#names, cells);
       addRow(this.#batch, packed.id, state, { since: 0, whole: true, named });
       return row;
     }
@@ -96,8 +95,8 @@ export function restoreRows(table: TableSchema, batches: readonly DeltaBatch[], 
   const seqs = rest.seqs.values();
   for (const batch of batches)
     for (const { id, edits } of rowsOf(table, batch)) {
-      const state = emptyRow();
-      for (const { letter, stamp, cells } of edits) applyEdit(state, letter, stamp, cells, 0);
+      const state = emptyRow<number>();
+      for (const { letter, stamp, cells } of edits) applyCells(state, letter, stamp, cells, 0);
       if (!isAlive(state)) continue; // told of beside
       const seq = seqs.next().value ?? 0;
       const layers = state.layers.map((layer) => ({ ...layer, seq }));
@@ -109,12 +108,12 @@ export function restoreRows(table: TableSchema, batches: readonly DeltaBatch[], 
 
 interface RowEdits {
   readonly id: string;
-  readonly edits: { letter: "I" | "U" | "D"; stamp: Stamp; cells: Cells }[];
+  readonly edits: { letter: "I" | "U" | "D"; stamp: Stamp; cells: IdCells }[];
 }
 
 /** The edits of each row, which stand behind each other; cells by column id. */
 function* rowsOf(table: TableSchema, batch: DeltaBatch): Generator<RowEdits> {
-  const ids = new Map(table.columns.map((c) => [c.name, String(c.id)]));
+  const ids = new Map(table.columns.map((c) => [c.name, c.id]));
   let row: RowEdits | undefined;
   for (const [at, id] of batch.rowIds.entries()) {
     if (row?.id !== id) {
@@ -123,12 +122,18 @@ function* rowsOf(table: TableSchema, batch: DeltaBatch): Generator<RowEdits> {
     }
     const letter = batch.ops[at] as "I" | "U" | "D" | "R";
     if (letter === "R") continue;
-    const cells: Record<string, Scalar> = {};
-    for (const [name, value] of Object.entries(cellsAt(batch, at))) {
+    const cells = Object.entries(cellsAt(batch, at)).flatMap(([name, value]) => {
       const columnId = ids.get(name);
-      if (columnId !== undefined) cells[columnId] = value;
-    }
-    row.edits.push({ letter, stamp: makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at)), cells });
+      return columnId === undefined ? [] : [[columnId, value] as const];
+    });
+    cells.sort(([a], [b]) => a - b);
+    const columns = cells.map(([columnId]) => columnId);
+    const values = cells.map(([, value]) => value);
+    row.edits.push({
+      letter,
+      stamp: makeStamp(batch.hlcs[at] as HlcText, clientOf(batch, at)),
+      cells: { columns, values },
+    });
   }
   if (row) yield row;
 }

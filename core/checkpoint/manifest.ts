@@ -18,6 +18,8 @@ export type ChunkInfo = z.infer<typeof chunkSchema>;
 const tableSchema = z.object({
   table: z.string(),
   rows: z.int(),
+  /** Of the table's rows at the checkpoint's seq (V1); absent in manifests from before there were any. */
+  digest: z.string().optional(),
   chunks: z.array(chunkSchema),
   /** Rows that changed while the others were read; to be installed after them. */
   late: z.array(chunkSchema),

@@ -11,8 +11,8 @@
  * batch in steps, each with its data and watermark at once: seqs come in order.
  *
  * Where several gateways flush into one table, its rows are merged from the history: what a gateway says of a row knows
- * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. Rows
- * that the batch's history does not name are taken as `rows` has them: a tier hands over rows without their history.
+ * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. A batch
+ * without history hands over rows as they are, from another tier; they merge as the edits that they are worth (editsOfRow).
  */
 import type {
   DeltaBatch,

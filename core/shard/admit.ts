@@ -25,14 +25,14 @@ import {
   type TableSchema,
 } from "../../schemas/index.ts";
 import { driftError } from "../hlc.ts";
-import type { Cells } from "./stored-row.ts";
+import type { IdCells } from "./stored-row.ts";
 
-/** A delta that fits its table; cells by column id. */
+/** A delta that fits its table; cells in the order of column ids. */
 export interface Candidate {
   readonly letter: "I" | "U" | "D";
   readonly rowId: string;
   readonly hlc: HlcText;
-  readonly cells: Cells;
+  readonly cells: IdCells;
 }
 
 export interface Refusal {
@@ -40,7 +40,7 @@ export interface Refusal {
   readonly message: string;
 }
 
-export type Admitted = { readonly candidate: Candidate } | { readonly refusal: Refusal };
+export type Admitted = Candidate | { readonly refusal: Refusal };
 
 const refuse = (code: ErrorCode, message: string): { refusal: Refusal } => ({ refusal: { code, message } });
 const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
@@ -69,14 +69,14 @@ function headProblem(letter: string, rowId: unknown, hlc: unknown, nowMs: number
 function shapeProblem(
   table: TableSchema,
   letter: string,
-  cells: Cells,
+  { columns, values }: IdCells,
   count: number,
 ): { refusal: Refusal } | undefined {
   if (letter === "D") return count > 0 ? refuse("BadRequest", "A DELETE names no columns.") : undefined;
   if (letter === "U" && count === 0) return refuse("BadRequest", "An UPDATE names at least one column.");
   for (const column of table.columns) {
     if (column.nullable) continue;
-    const value = cells[column.id];
+    const value = values[columns.indexOf(column.id)];
     if (value === null || (letter === "I" && value === undefined))
       return refuse(
         "NotNull",
@@ -102,34 +102,42 @@ const isPlain = (type: ColumnType, value: Scalar): boolean =>
 /** Entries of a columnar batch; values have to be canonical. */
 export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number): Admitted[] {
   const byName = new Map(table.columns.map((c) => [c.name, c]));
-  const columns = batch.columns.map(({ name, values }) => ({ name, values, column: byName.get(name) }));
+  const named = batch.columns.map(({ name, values }) => ({ name, values, column: byName.get(name) }));
+  named.sort((a, b) => (a.column?.id ?? 0) - (b.column?.id ?? 0));
   const admitted: Admitted[] = [];
   for (let at = 0; at < batch.rowIds.length; at++) {
     const letter = batch.ops[at] as Candidate["letter"];
     const rowId = batch.rowIds[at] as string;
     const hlc = batch.hlcs[at] as HlcText;
     let problem = headProblem(letter, rowId, hlc, nowMs);
-    const cells: Cells = {};
+    const columns: number[] = [];
+    const values: Scalar[] = [];
     let count = 0;
-    for (const { name, values, column } of columns) {
+    for (const { name, values: all, column } of named) {
       if (problem) break;
-      const value = values[at] as Scalar | Absent;
+      const value = all[at] as Scalar | Absent;
       if (isAbsent(value)) {
         if (!Array.isArray(value) || value.length > 0)
           problem = refuse("WrongType", `Column ${quote(name)}: a batch holds canonical values only.`);
         continue;
       }
-      if (!column) problem = unknownColumn(table, name);
-      else if (isPlain(column.type, value)) cells[column.id] = value;
-      else {
-        const checked = checkScalar(column.type, value);
-        if (checked.ok) cells[column.id] = checked.value;
-        else problem = wrongValue(column, checked.error);
-      }
       count++;
+      if (!column) problem = unknownColumn(table, name);
+      else if (isPlain(column.type, value)) {
+        columns.push(column.id);
+        values.push(value);
+      } else {
+        const checked = checkScalar(column.type, value);
+        if (!checked.ok) problem = wrongValue(column, checked.error);
+        else {
+          columns.push(column.id);
+          values.push(checked.value);
+        }
+      }
     }
+    const cells = { columns, values };
     problem ??= shapeProblem(table, letter, cells, count);
-    admitted.push(problem ?? { candidate: { letter, rowId, hlc, cells } });
+    admitted.push(problem ?? { letter, rowId, hlc, cells });
   }
   return admitted;
 }
@@ -138,18 +146,23 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
 export function admitLoose(table: TableSchema, delta: LooseDelta, nowMs: number): Admitted {
   const problem = headProblem(delta.letter, delta.rowId, delta.hlc, nowMs);
   if (problem) return problem;
-  const cells: Cells = {};
+  const found = new Map<number, Scalar>();
   for (const { name, value } of delta.columns) {
     const column = table.columns.find((c) => c.name === name);
     if (!column) return unknownColumn(table, name);
-    if (Object.hasOwn(cells, column.id)) return refuse("BadRequest", `The delta names column ${quote(name)} twice.`);
+    if (found.has(column.id)) return refuse("BadRequest", `The delta names column ${quote(name)} twice.`);
     const parsed = parseValue(column.type, value);
     if (!parsed.ok) return wrongValue(column, parsed.error);
-    cells[column.id] = parsed.value;
+    found.set(column.id, parsed.value);
   }
+  const columns = [...found.keys()].sort((a, b) => a - b);
+  const cells = { columns, values: columns.map((id) => found.get(id) as Scalar) };
   return (
     shapeProblem(table, delta.letter, cells, delta.columns.length) ?? {
-      candidate: { letter: delta.letter, rowId: delta.rowId, hlc: delta.hlc, cells },
+      letter: delta.letter,
+      rowId: delta.rowId,
+      hlc: delta.hlc,
+      cells,
     }
   );
 }

@@ -24,6 +24,8 @@ export interface CheckpointChanges {
   readonly to: Seq;
   /** Where the shard stands. */
   readonly head: Seq;
+  /** Of the tables, there (V1). */
+  readonly digests: Readonly<Record<string, string>>;
 }
 
 const ROWS_AT_ONCE = 1000;
@@ -56,7 +58,7 @@ export function checkpointChanges(
   since: Seq,
   head: Seq,
   maxChars: number,
-): CheckpointChanges {
+): Omit<CheckpointChanges, "digests"> {
   const changed = new Map<string, Map<string, PackedRow>>();
   let chars = 0;
   let to: number = since;

@@ -18,8 +18,8 @@ const ROWS_AT_ONCE = 1000;
 export type Digests = Map<number, TableDigest>;
 
 /** Names of a table's columns by id, as stored rows have it. */
-export function columnNames(table: TableSchema | undefined): (column: string) => string | undefined {
-  const names = new Map(table?.columns.map((c) => [String(c.id), c.name]));
+export function columnNames(table: TableSchema | undefined): (column: number) => string | undefined {
+  const names = new Map(table?.columns.map((c) => [c.id, c.name]));
   return (column) => names.get(column);
 }
 

@@ -268,7 +268,8 @@ export class ShardEngine {
   /** Rows that changed after a seq, as they are now, for a checkpoint. @param tables that it is of */
   checkpointChanges(tables: readonly string[], since: Seq, maxChars = FLUSH_PAGE_BYTES): CheckpointChanges {
     const nameOf = (t: number) => tables.find((name) => name === this.#numbers.get(t));
-    return checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars);
+    const digests = Object.fromEntries(tables.map((name) => [name, String(this.digest(name))]));
+    return { ...checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars), digests };
   }
 
   /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */

@@ -49,13 +49,13 @@ class RowBatchBuilder {
   readonly #values: Scalar[][];
   readonly #cellStamps: Stamp[][];
   readonly #marks: [Stamp, Stamp][] = [];
-  readonly #columnAt: Map<string, number>;
+  readonly #columnAt: Map<number, number>;
 
   constructor(table: TableSchema) {
     this.#table = table;
     this.#values = table.columns.map(() => []);
     this.#cellStamps = table.columns.map(() => []);
-    this.#columnAt = new Map(table.columns.map((c, at) => [String(c.id), at]));
+    this.#columnAt = new Map(table.columns.map((c, at) => [c.id, at]));
   }
 
   add(id: string, row: StoredRow): void {
@@ -71,10 +71,10 @@ class RowBatchBuilder {
     for (const stamps of this.#cellStamps) stamps.push("" as Stamp);
     if (!alive) return;
     for (const layer of row.state.layers)
-      for (const columnId in layer.cells) {
-        const column = this.#columnAt.get(columnId);
+      for (let k = 0; k < layer.columns.length; k++) {
+        const column = this.#columnAt.get(layer.columns[k] as number);
         if (column === undefined) continue;
-        (this.#values[column] as Scalar[])[at] = layer.cells[columnId] as Scalar;
+        (this.#values[column] as Scalar[])[at] = layer.values[k] as Scalar;
         (this.#cellStamps[column] as Stamp[])[at] = layer.stamp;
       }
   }

@@ -12,7 +12,7 @@ import {
 } from "../../schemas/index.ts";
 import { type Admitted, admitBatch, admitLoose } from "./admit.ts";
 import { ownsRow, type ShardConfig } from "./config.ts";
-import type { Cells } from "./stored-row.ts";
+import type { IdCells } from "./stored-row.ts";
 
 export interface PushInput {
   readonly clientId: ClientId;
@@ -35,10 +35,16 @@ export interface Item {
   /** What the delta was, for its id and for the refusal. */
   readonly rowId: string;
   readonly hlc: HlcText;
-  readonly columns: () => Record<string, Scalar>;
+  /** The batch that it came in, and where there. */
+  readonly of?: DeltaBatch;
+  readonly at?: number;
   /** The delta came by itself: its id is answered, and the id it claims is compared. */
-  readonly loose?: { readonly claimed: string };
+  readonly loose?: { readonly claimed: string; readonly columns: () => Record<string, Scalar> };
 }
+
+/** Of a delta as it came, for its id. */
+export const columnsOf = ({ of, at, loose }: Item): Record<string, Scalar> =>
+  of && at !== undefined ? cellsAt(of, at) : (loose?.columns() ?? {});
 
 export function byTable(config: ShardConfig, input: PushInput): TableWork[] {
   const works = new Map<string, TableWork>();
@@ -52,17 +58,14 @@ export function byTable(config: ShardConfig, input: PushInput): TableWork[] {
     const admitted = table
       ? admitBatch(table, batch, input.nowMs)
       : batch.ops.split("").map(() => unknownTable(batch.table));
-    batch.rowIds.forEach((rowId, at) => {
-      const hlc = batch.hlcs[at] as HlcText;
-      items.push({ admitted: admitted[at] as Admitted, rowId, hlc, columns: () => cellsAt(batch, at) });
-    });
+    for (const [at, one] of admitted.entries())
+      items.push({ admitted: one, rowId: batch.rowIds[at] as string, hlc: batch.hlcs[at] as HlcText, of: batch, at });
   }
   for (const delta of input.deltas) {
     const { table, items } = workOf(delta.table);
     const admitted = table ? admitLoose(table, delta, input.nowMs) : unknownTable(delta.table);
-    const columns = () =>
-      table && "candidate" in admitted ? namedCells(table, admitted.candidate.cells) : looseCells(delta);
-    items.push({ admitted, rowId: delta.rowId, hlc: delta.hlc, columns, loose: { claimed: delta.deltaId } });
+    const columns = () => (table && "cells" in admitted ? namedCells(table, admitted.cells) : looseCells(delta));
+    items.push({ admitted, rowId: delta.rowId, hlc: delta.hlc, loose: { claimed: delta.deltaId, columns } });
   }
   return [...works.values()];
 }
@@ -74,10 +77,12 @@ const unknownTable = (name: string): Admitted => ({
   },
 });
 
-function namedCells(table: TableSchema, cells: Cells): Record<string, Scalar> {
+function namedCells(table: TableSchema, { columns, values }: IdCells): Record<string, Scalar> {
   const named: Record<string, Scalar> = {};
-  for (const column of table.columns)
-    if (Object.hasOwn(cells, column.id)) named[column.name] = cells[column.id] as Scalar;
+  for (const column of table.columns) {
+    const at = columns.indexOf(column.id);
+    if (at >= 0) named[column.name] = values[at] as Scalar;
+  }
   return named;
 }
 

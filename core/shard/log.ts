@@ -18,15 +18,14 @@ import {
   type Seq,
 } from "../../schemas/index.ts";
 import type { SqlRow, SqlStore } from "../ports/index.ts";
-import type { Cells } from "./stored-row.ts";
+import type { Cells, IdCells } from "./stored-row.ts";
 
 /** One edit that was taken, on its way into the log. */
 export interface LogEntry {
   readonly letter: "I" | "U" | "D";
   readonly rowId: string;
   readonly hlc: HlcText;
-  /** By column id. */
-  readonly cells: Cells;
+  readonly cells: IdCells;
   readonly image?: Cells;
   /** The row before this edit, packed, for a flush in progress. */
   readonly cow?: { readonly seq: number; readonly packed: string };
@@ -62,10 +61,16 @@ export function appendLog(
   digest: string | null,
 ): number {
   const edits = JSON.stringify(packEdits(entries));
-  const images = entries.flatMap((e, k) => (e.image ? [[k, e.image]] : []));
-  const changes = JSON.stringify({ ids: entries.map((e) => e.rowId), ...(images.length > 0 && { images }) });
-  // Packed rows are JSON already: as text within JSON they would grow.
-  const cow = entries.flatMap((e) => (e.cow ? [`[${JSON.stringify(e.rowId)},${e.cow.seq},${e.cow.packed}]`] : []));
+  const ids: string[] = [];
+  const images: [number, Cells][] = [];
+  const cow: string[] = [];
+  for (const entry of entries) {
+    if (entry.image) images.push([ids.length, entry.image]);
+    // Packed rows are JSON already: as text within JSON they would grow.
+    if (entry.cow) cow.push(`[${JSON.stringify(entry.rowId)},${entry.cow.seq},${entry.cow.packed}]`);
+    ids.push(entry.rowId);
+  }
+  const changes = JSON.stringify({ ids, ...(images.length > 0 && { images }) });
   const cowText = cow.length > 0 ? `[${cow.join(",")}]` : null;
   const bytes = edits.length + changes.length + (cowText?.length ?? 0);
   if (bytes > ENTRY_CHARS && entries.length > 1) {
@@ -87,21 +92,23 @@ export function appendLog(
 }
 
 function packEdits(entries: readonly LogEntry[]): StoredEdits {
-  const columns = new Map<string, (Scalar | Absent)[]>();
+  const columns = new Map<number, (Scalar | Absent)[]>();
   let ops = "";
   let hlcs = "";
   entries.forEach((entry, k) => {
     ops += entry.letter;
     hlcs += entry.hlc;
-    for (const id in entry.cells) {
-      const values = columns.get(id) ?? [];
-      columns.set(id, values);
-      while (values.length < k) values.push(ABSENT);
-      values.push(entry.cells[id] as Scalar);
+    const { columns: ids, values } = entry.cells;
+    for (let at = 0; at < ids.length; at++) {
+      const id = ids[at] as number;
+      const column = columns.get(id) ?? [];
+      if (column.length === 0) columns.set(id, column);
+      while (column.length < k) column.push(ABSENT);
+      column.push(values[at] as Scalar);
     }
   });
-  for (const values of columns.values()) while (values.length < entries.length) values.push(ABSENT);
-  return { ops, hlcs, columns: [...columns].map(([id, values]) => [Number(id), values]) };
+  for (const column of columns.values()) while (column.length < entries.length) column.push(ABSENT);
+  return { ops, hlcs, columns: [...columns] };
 }
 
 export function unpackHlcs(text: string): HlcText[] {

@@ -31,13 +31,13 @@ import {
   type TableSchema,
 } from "../../schemas/index.ts";
 import type { TableDigest } from "../digest.ts";
-import { cellOf, isAlive, type RowState } from "../merge.ts";
+import { cellOf, isAlive } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { accessFingerprint, type TableAccess, tableAccess } from "../sync-rules.ts";
 import type { ShardConfig } from "./config.ts";
 import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
 import { type PackedRow, readRows, rowsAfter } from "./store.ts";
-import { type Cells, unpackRow } from "./stored-row.ts";
+import { type Cells, type IdCells, type ShardRow, unpackRow } from "./stored-row.ts";
 import { addRow, namedCells } from "./whole-row.ts";
 
 /** Where a device stands in one shard. */
@@ -122,7 +122,7 @@ export function pickRows(
 class Page {
   readonly #context: PullContext;
   readonly #input: PullInput;
-  readonly #tables = new Map<string, { schema: TableSchema; access: TableAccess; names: Map<string, string> }>();
+  readonly #tables = new Map<string, { schema: TableSchema; access: TableAccess; names: Map<number, string> }>();
   readonly #builders = new Map<string, DeltaBatchBuilder>();
   #bytes = 0;
   #entries = 0;
@@ -137,7 +137,7 @@ class Page {
     for (const schema of [...config.tables].sort((a, b) => (a.table < b.table ? -1 : 1))) {
       if (input.tables.length > 0 && !input.tables.includes(schema.table)) continue;
       if (!Object.hasOwn(config.owns, schema.table)) continue;
-      const names = new Map(schema.columns.map((c) => [String(c.id), c.name]));
+      const names = new Map(schema.columns.map((c) => [c.id, c.name]));
       this.#tables.set(schema.table, { schema, access: tableAccess(config.rules, schema, input.claims), names });
     }
   }
@@ -283,18 +283,18 @@ class Page {
     this.#count(row.id.length + 40);
   }
 
-  #sendRow(name: string, state: RowState, id: string, since: number, whole: boolean, judge: boolean): void {
+  #sendRow(name: string, state: ShardRow, id: string, since: number, whole: boolean, judge: boolean): void {
     const table = this.#tables.get(name);
     if (!table || (judge && !(isAlive(state) && table.access.sees((c) => cellOf(state, c))))) return;
     const builder = this.#builder(name);
     const before = builder.count;
-    const named = (cells: Cells) => this.#named(table.names, cells);
+    const named = (cells: IdCells) => this.#named(table.names, cells);
     addRow(builder, id, state, { since, whole, named });
     const edits = builder.count - before;
     this.#count(edits * (id.length + 40), edits);
   }
 
-  #named(names: ReadonlyMap<string, string>, cells: Cells): Record<string, Scalar> {
+  #named(names: ReadonlyMap<number, string>, cells: IdCells): Record<string, Scalar> {
     const named = namedCells(names, cells);
     for (const name in named) {
       const value = named[name];

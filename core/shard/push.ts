@@ -17,19 +17,19 @@ import {
   type Seq,
 } from "../../schemas/index.ts";
 import { deltaId } from "../delta-id.ts";
-import { rowDigest, TableDigest } from "../digest.ts";
-import { applyEdit, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
+import { DigestChange, TableDigest } from "../digest.ts";
+import { applyCells, cellOf, cloneRow, isAlive, showsEdit } from "../merge.ts";
 import type { SqlStore } from "../ports/index.ts";
 import { decidingColumns, type TableAccess, tableAccess } from "../sync-rules.ts";
 import type { Candidate, Refusal } from "./admit.ts";
 import type { ShardConfig } from "./config.ts";
 import { columnNames } from "./digests.ts";
-import { byTable, type Item, ownsAll, type PushInput, type TableWork } from "./input.ts";
+import { byTable, columnsOf, type Item, ownsAll, type PushInput, type TableWork } from "./input.ts";
 import { type Aside, appendLog, editKey, knownEdits, type LogEntry } from "./log.ts";
 import { movedEdits } from "./moved.ts";
 import { type PackedRow, readRows, writeRows } from "./store.ts";
-import { type Cells, flushedVersion, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
-import { cellsOf, mayWrite, pick, WRITE_FORBIDDEN } from "./write-rules.ts";
+import { type Cells, flushedVersion, newRow, packRow, type ShardRow, type StoredRow, unpackRow } from "./stored-row.ts";
+import { type Before, cellsOf, mayWrite, pick, WRITE_FORBIDDEN } from "./write-rules.ts";
 
 export interface Rejected extends Refusal {
   readonly deltaId: string;
@@ -117,7 +117,7 @@ class TablePush {
   readonly #outcome: PushOutcome;
   readonly #access: TableAccess;
   readonly #columns: ReturnType<typeof decidingColumns>;
-  readonly #nameOf: (column: string) => string | undefined;
+  readonly #nameOf: (column: number) => string | undefined;
   #aside: ReturnType<Aside["get"]>;
   /** The table's, after the edits so far. */
   #digest = new TableDigest();
@@ -162,7 +162,7 @@ class TablePush {
 
   #load(t: number): void {
     const ids = new Set<string>();
-    for (const { admitted } of this.#work.items) if ("candidate" in admitted) ids.add(admitted.candidate.rowId);
+    for (const { admitted, rowId } of this.#work.items) if ("cells" in admitted) ids.add(rowId);
     for (const before of readRows(this.#context.sql, t, [...ids])) {
       this.#rows.set(before.id, { row: storedRow(before), before, changed: false, bytes: before.state.length * 3 });
     }
@@ -178,7 +178,7 @@ class TablePush {
 
   #judge(item: Item, seq: number): void {
     const { admitted } = item;
-    const refusal = "refusal" in admitted ? admitted.refusal : this.#take(item, admitted.candidate, seq);
+    const refusal = "refusal" in admitted ? admitted.refusal : this.#take(item, admitted, seq);
     if (!refusal) {
       this.#outcome.acceptedCount++;
       if (item.hlc > this.#outcome.highest) this.#outcome.highest = item.hlc;
@@ -201,7 +201,7 @@ class TablePush {
       hlc: item.hlc,
       table: this.#work.name,
       rowId: String(item.rowId),
-      columns: item.columns(),
+      columns: columnsOf(item),
     });
   }
 
@@ -217,21 +217,18 @@ class TablePush {
     const stamp = makeStamp(candidate.hlc, this.#input.clientId);
     const unrestricted = this.#input.claims.role === "admin";
     const alive = isAlive(row.state);
-    const deciding = cellsOf(row.state, this.#columns.decides);
-    const holdsCells = row.state.layers.length > 0;
+    const before = alive && this.#leavesPlace(candidate) ? undefined : this.#before(row);
     const flushedSeq = flushedVersion(row, flushBoundary, this.#aside);
     if (this.#tooLarge(touched, candidate))
       return {
         code: "RowTooLarge",
         message: `The row would be larger than ${ROW_BYTES_MAX} bytes; split it, or keep large values elsewhere.`,
       };
-    // A row that stays alive differs in the cells that the edit names.
-    const only = alive && candidate.letter !== "D" ? candidate.cells : undefined;
-    const was = rowDigest(candidate.rowId, row.state, this.#nameOf, only);
+    const edited = candidate.letter === "D" ? undefined : candidate.cells.columns;
+    const digest = new DigestChange(candidate.rowId, row.state, this.#nameOf, edited);
     // Merged in place, since few edits are refused: such a row is read again, or was copied if an edit of this push is in it.
     const after = unrestricted || !touched.changed ? row.state : cloneRow(row.state);
-    const changed = applyEdit(after, candidate.letter, stamp, candidate.cells, seq);
-    const before = { alive, cells: deciding, holdsCells, grave: row.grave };
+    const changed = applyCells(after, candidate.letter, stamp, candidate.cells, seq);
     if (!unrestricted && !mayWrite(this.#access.writes, before, after, candidate.cells)) {
       if (!touched.changed) touched.row = storedRow(touched.before);
       return WRITE_FORBIDDEN;
@@ -240,15 +237,15 @@ class TablePush {
       if (!showsEdit(row.state, stamp)) this.#traceless.push(candidate);
       return undefined;
     }
-    this.#digest.remove(was);
-    this.#digest.add(rowDigest(candidate.rowId, after, this.#nameOf, only));
-    const image = alive && this.#movesRow(deciding, after) ? pick(deciding, this.#columns.sees) : undefined;
+    digest.addTo(this.#digest, after);
+    const image =
+      before?.alive && this.#movesRow(before.cells, after) ? pick(before.cells, this.#columns.sees) : undefined;
     const cow =
       touched.before && row.seq > leaseFrom && row.seq <= flushBoundary
         ? { seq: row.seq, packed: touched.before.state }
         : undefined;
     const next: StoredRow = { state: after, seq, flushedSeq };
-    const grave = isAlive(after) ? undefined : alive ? deciding : row.grave;
+    const grave = isAlive(after) ? undefined : alive ? before?.cells : row.grave;
     if (grave) next.grave = grave;
     touched.row = next;
     touched.changed = true;
@@ -256,7 +253,17 @@ class TablePush {
     return undefined;
   }
 
-  #movesRow(before: Cells, after: StoredRow["state"]): boolean {
+  /** Most edits: of a living row, they name no column that decides who may see or write it. */
+  #leavesPlace({ letter, cells }: Candidate): boolean {
+    return letter !== "D" && !cells.columns.some((id) => this.#columns.decides.includes(id));
+  }
+
+  #before({ state, grave }: StoredRow): Before {
+    const cells = cellsOf(state, this.#columns.decides);
+    return { alive: isAlive(state), cells, holdsCells: state.layers.length > 0, grave };
+  }
+
+  #movesRow(before: Cells, after: ShardRow): boolean {
     return !isAlive(after) || this.#columns.sees.some((id) => (before[id] ?? null) !== (cellOf(after, id) ?? null));
   }
 
@@ -267,13 +274,12 @@ class TablePush {
   #tooLarge(touched: Touched, { letter, cells }: Candidate): boolean {
     if (letter === "D") return false;
     let added = 64;
-    for (const id in cells) {
-      const value = cells[id];
+    for (const value of cells.values) {
       added += typeof value === "string" ? 16 + value.length * 6 : 40;
     }
     touched.bytes += added;
     if (touched.bytes <= ROW_BYTES_MAX) return false;
-    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(cells)).length;
+    const bytes = utf8.encode(packRow(touched.row)).length + utf8.encode(JSON.stringify(cells.values)).length;
     if (bytes > ROW_BYTES_MAX) touched.bytes -= added;
     return bytes > ROW_BYTES_MAX;
   }

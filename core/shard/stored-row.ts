@@ -2,16 +2,20 @@
  * How a shard keeps a row: one SQLite row, its state as a compact JSON array. Column ids, not names, so that a rename
  * touches no row; a layer that the insert made says 0 for its stamp.
  *
- *   [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, [[stamp | 0, seq, { columnId: value }], ...], grave?]
+ *   [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, [[stamp | 0, seq, [columnId, ...], [value, ...]], ...], grave?]
  */
 
 import type { Scalar, Seq, Stamp } from "../../schemas/index.ts";
-import { emptyRow, isAlive, type RowState } from "../merge.ts";
+import { type CellList, emptyRow, isAlive, type RowState } from "../merge.ts";
 
+/** Some cells by column id, for looking them up. */
 export type Cells = Record<string, Scalar>;
+/** All cells of an edit or of a layer, by column id. */
+export type IdCells = CellList<number>;
+export type ShardRow = RowState<number>;
 
 export interface StoredRow {
-  readonly state: RowState;
+  readonly state: ShardRow;
   /** Of the row's last change; 0 for a row that is not stored yet. */
   seq: number;
   /** Seq of the live version that a flush has handed over; 0 when there is none. Tells the lake where the old row lies. */
@@ -23,44 +27,51 @@ export interface StoredRow {
   grave?: Cells;
 }
 
-export const newRow = (): StoredRow => ({ state: emptyRow(), seq: 0, flushedSeq: 0 });
+export const newRow = (): StoredRow => ({ state: emptyRow<number>(), seq: 0, flushedSeq: 0 });
 
-export type Packed = [Stamp, number, Stamp, number, number, [Stamp | 0, number, Cells][], Cells?];
+type PackedLayer = [Stamp | 0, number, number[], Scalar[]];
+export type Packed = [Stamp, number, Stamp, number, number, PackedLayer[], Cells?];
 
 /** Written by hand: for arrays as small as these, `JSON.stringify` of the whole takes three times as long. */
 export function packRow(row: StoredRow): string {
   const { inserted, insertedSeq, deleted, deletedSeq, layers } = row.state;
   let text = `["${inserted}",${insertedSeq},"${deleted}",${deletedSeq},${row.flushedSeq},[`;
   let comma = "";
-  for (const { stamp, seq, cells } of layers) {
-    text += `${comma}[${stamp === inserted ? "0" : `"${stamp}"`},${seq},${cellsText(cells)}]`;
+  for (const { stamp, seq, columns, values } of layers) {
+    text += `${comma}[${stamp === inserted ? "0" : `"${stamp}"`},${seq},[${idsText(columns)}],[${valuesText(values)}]]`;
     comma = ",";
   }
-  return row.grave ? `${text}],${cellsText(row.grave)}]` : `${text}]]`;
+  return row.grave ? `${text}],${JSON.stringify(row.grave)}]` : `${text}]]`;
 }
 
-function cellsText(cells: Cells): string {
-  let text = "{";
-  let comma = "";
-  for (const id in cells) {
-    const value = cells[id] as Scalar;
-    text += `${comma}"${id}":${typeof value === "string" ? JSON.stringify(value) : value}`;
-    comma = ",";
+function idsText(ids: readonly number[]): string {
+  let text = "";
+  for (let k = 0; k < ids.length; k++) text += k === 0 ? ids[k] : `,${ids[k]}`;
+  return text;
+}
+
+/** What JSON escapes, or may have to. */
+const ESCAPED = /["\\\p{Cc}\p{Cs}]/u;
+
+function valuesText(values: readonly Scalar[]): string {
+  let text = "";
+  for (let k = 0; k < values.length; k++) {
+    const value = values[k] as Scalar;
+    const json = typeof value !== "string" ? value : ESCAPED.test(value) ? JSON.stringify(value) : `"${value}"`;
+    text += k === 0 ? json : `,${json}`;
   }
-  return `${text}}`;
+  return text;
 }
 
 export const unpackRow = (seq: number, text: string): StoredRow => unpacked(seq, JSON.parse(text) as Packed);
 
 export function unpacked(seq: number, packed: Packed): StoredRow {
   const [inserted, insertedSeq, deleted, deletedSeq, flushedSeq, layers, grave] = packed;
-  const state: RowState = {
-    inserted,
-    insertedSeq,
-    deleted,
-    deletedSeq,
-    layers: layers.map(([stamp, layerSeq, cells]) => ({ stamp: stamp === 0 ? inserted : stamp, seq: layerSeq, cells })),
-  };
+  const state: ShardRow = { inserted, insertedSeq, deleted, deletedSeq, layers: [] };
+  for (const layer of layers) {
+    const stamp = layer[0] === 0 ? inserted : layer[0];
+    state.layers.push({ stamp, seq: layer[1], columns: layer[2], values: layer[3] });
+  }
   return grave ? { state, seq, flushedSeq, grave } : { state, seq, flushedSeq };
 }
 

@@ -1,7 +1,6 @@
 /** The edits that survive in a row: with merging by stamps, they make the same row wherever they arrive. */
 import { type DeltaBatchBuilder, type Scalar, type Stamp, stampClient, stampHlc } from "../../schemas/index.ts";
-import type { RowState } from "../merge.ts";
-import type { Cells } from "./stored-row.ts";
+import type { IdCells, ShardRow } from "./stored-row.ts";
 
 /**
  * Adds a row's surviving edits to a batch.
@@ -11,8 +10,8 @@ import type { Cells } from "./stored-row.ts";
 export function addRow(
   builder: DeltaBatchBuilder,
   id: string,
-  state: RowState,
-  { since, whole, named }: { since: number; whole: boolean; named(cells: Cells): Record<string, Scalar> },
+  state: ShardRow,
+  { since, whole, named }: { since: number; whole: boolean; named(cells: IdCells): Record<string, Scalar> },
 ): void {
   const add = (letter: "I" | "U" | "D", stamp: Stamp, cells: Record<string, Scalar>) =>
     builder.add(letter, id, stampHlc(stamp), stampClient(stamp), cells);
@@ -22,7 +21,7 @@ export function addRow(
   for (const layer of state.layers) {
     if (!whole && layer.seq <= since) continue;
     const insert: boolean = layer.stamp === state.inserted && !inserted;
-    add(insert ? "I" : "U", layer.stamp, named(layer.cells));
+    add(insert ? "I" : "U", layer.stamp, named(layer));
     inserted ||= insert;
   }
   // A delete that lost never travels alone: by itself it would say that the row is gone.
@@ -30,11 +29,11 @@ export function addRow(
 }
 
 /** Cells by name; those of columns that were dropped are left out. */
-export function namedCells(names: ReadonlyMap<string, string>, cells: Cells): Record<string, Scalar> {
+export function namedCells(names: ReadonlyMap<number, string>, { columns, values }: IdCells): Record<string, Scalar> {
   const named: Record<string, Scalar> = {};
-  for (const id in cells) {
+  columns.forEach((id, k) => {
     const name = names.get(id);
-    if (name !== undefined) named[name] = cells[id] as Scalar;
-  }
+    if (name !== undefined) named[name] = values[k] as Scalar;
+  });
   return named;
 }

@@ -459,7 +459,7 @@ export function databaseAdapterContract(
             const all = scripts.flatMap((script) => script.stamped());
             for (const adapter of adapters) await holds(adapter, table, all);
           }),
-          { numRuns: 40 },
+          { numRuns: 60 },
         );
       });
 

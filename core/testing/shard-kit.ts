@@ -122,8 +122,8 @@ export type PlainRow = Readonly<Record<string, { readonly value: Scalar; readonl
 
 export function plainRow(row: RowState): PlainRow {
   const plain: Record<string, { value: Scalar; stamp: string }> = {};
-  for (const { stamp, cells } of row.layers)
-    for (const [name, value] of Object.entries(cells)) plain[name] = { value, stamp };
+  for (const { stamp, columns, values } of row.layers)
+    for (const [k, name] of columns.entries()) plain[name] = { value: values[k] as Scalar, stamp };
   return plain;
 }
 

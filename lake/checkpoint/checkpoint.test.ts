@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type CheckpointManifest, restoreRows, type ShardEngine } from "../../core/index.ts";
 import { ADMIN, Device, edit, push, shardOf, TODOS, user } from "../../core/testing.ts";
-import { type SyncRules, unwrap } from "../../schemas/index.ts";
+import { ok, type SyncRules, unwrap } from "../../schemas/index.ts";
 import { MemoryStore } from "../store/index.ts";
 import { served, sourceOf } from "../testing/checkpoint-kit.ts";
 import { getChunk, readCheckpoint, writeCheckpoint } from "./index.ts";
@@ -249,8 +249,45 @@ test("a chunk and what lies beside it are the rows of the shard, dead ones and s
   const rowsOf = (engine: ShardEngine) =>
     engine.checkpointRows("todos", "", 1 << 20).rows.map(({ id, seq, state }) => {
       const [inserted, , deleted, , , layers] = JSON.parse(state) as State;
-      return { id, seq, inserted, deleted, layers: layers.map(([stamp, , cells]) => [stamp, cells]) };
+      return { id, seq, inserted, deleted, layers: layers.map(([stamp, , ...cells]) => [stamp, cells]) };
     });
   expect(rowsOf(other)).toEqual(rowsOf(it.engine));
   expect(rowsOf(other)).toHaveLength(31);
+});
+
+test("[V1] a checkpoint's manifest carries its rows' digests, in one go or several, with pushes at every step", async () => {
+  const it = world(ALL);
+  insertMany(it.engine, 0, 300);
+  let calls = 0;
+  const between = () => {
+    if (++calls % 3 === 0 && calls < 30) push(it.engine, ADMIN, [edit("UPDATE", "row-000003", calls, { title: "x" })]);
+  };
+  const goes = { ...options, jobRows: 100, chunkChars: 4000 };
+  for (const busy of [between, undefined]) {
+    // Nothing is pushed once everything is known as it is at one seq: the shard's digest stays that of the checkpoint.
+    const source = { ...sourceOf(it.engine, busy, 2000), landed: async () => ok(undefined) };
+    while (unwrap(await writeCheckpoint(it.deps, source, goes)).state === "more");
+    const manifest = (await readCheckpoint(it.store, place)) as CheckpointManifest;
+    const digests = manifest.tables.map(({ table, digest }) => [table, digest]);
+    expect(digests).toEqual(["notes", "todos"].map((table) => [table, String(it.engine.countDigest(table))]));
+  }
+});
+
+test("[V1] rows that are not what the shard's digest says do not become a checkpoint", async () => {
+  const it = world(ALL);
+  insertMany(it.engine, 0, 100);
+  unwrap(await writeCheckpoint(it.deps, sourceOf(it.engine), options));
+  const sound = await readCheckpoint(it.store, place);
+  const source = sourceOf(it.engine);
+  const lying: typeof source = {
+    ...source,
+    rows: async (table, after) => {
+      const { rows, ...page } = unwrap(await source.rows(table, after));
+      return ok({ ...page, rows: rows.map((row) => ({ ...row, state: row.state.replace('"t42"', '"T42"') })) });
+    },
+  };
+  const refused = await writeCheckpoint(it.deps, lying, options);
+  expect(!refused.ok && refused.error).toMatchObject({ code: "Corrupt", details: { table: "todos" } });
+  expect(await readCheckpoint(it.store, place)).toEqual(sound);
+  expect(unwrap(await writeCheckpoint(it.deps, source, options)).state).toBe("written");
 });

@@ -5,6 +5,7 @@
  *   late    what changed since the beginning, into chunks of its own, until nothing has changed any more: now every row
  *           is known as it is at one seq
  *   landed  the lake holds that seq, so that a rebuild has everything after it (L7)
+ *   check   where nothing changed meanwhile, the rows that were read have the digest that the shard keeps of them (V1)
  *   flip    the manifest is replaced; what older runs left goes after a grace period
  *
  * Memory is bounded by a page, a chunk and a run of the indexes. A shard that is too large for one go is done in several:
@@ -22,6 +23,8 @@ import {
   IndexRun,
   type LakeAdapter,
   type PackedRow,
+  rowDigest,
+  TableDigest,
 } from "../../core/index.ts";
 import {
   attempt,
@@ -77,6 +80,10 @@ interface DraftTable {
   readonly chunks: ChunkInfo[];
   readonly late: ChunkInfo[];
   readonly runs: Record<number, string[]>;
+  /** Of the rows in `chunks`, as they were read. */
+  read: string | undefined;
+  /** Of the table at the checkpoint's seq, as the shard keeps it. */
+  digest?: string;
 }
 
 interface Draft {
@@ -113,6 +120,7 @@ export function writeCheckpoint(
     unwrap(await source.landed(seq));
     if ((await options.mapVersion()) !== draft.mapVersion)
       throw new LakeSyncError("Conflict", "Rows moved between shards while the checkpoint was made; make it again.");
+    await checkDigests(deps, place, draft);
     const manifest = manifestOf(draft, source.shard, seq, old, deps.clock.now(), options.graceMs);
     await putJson(deps.store, manifestKey(place), manifest);
     await removeOld(deps, place, manifest);
@@ -125,6 +133,7 @@ async function readDraft(deps: CheckpointDeps, source: CheckpointSource, mapVers
   if (!found.ok) return undefined;
   const draft = JSON.parse(new TextDecoder().decode(found.value)) as Draft;
   const fresh = runStartMs(draft.run) + CHECKPOINT_DRAFT_MS > deps.clock.now() && draft.mapVersion === mapVersion;
+  if (draft.tables.some(({ read }) => read === undefined)) return undefined; // of an older version
   return fresh && unwrap(await source.remembers(draft.from)) ? draft : undefined;
 }
 
@@ -138,9 +147,22 @@ const newDraft = (deps: CheckpointDeps, start: CheckpointStart, mapVersion: numb
     chunks: [],
     late: [],
     runs: {},
+    read: String(new TableDigest()),
   })),
   at: { table: 0, after: "" },
 });
+
+/** Nothing is known of the former states of rows that changed: their tables are checked when they are restored. */
+async function checkDigests(deps: CheckpointDeps, place: CheckpointPlace, { tables }: Draft): Promise<void> {
+  const wrong = tables.find(({ late, read, digest }) => late.length === 0 && digest !== read);
+  if (!wrong) return;
+  unwrap(await deps.store.delete([draftKey(place)]));
+  throw new LakeSyncError(
+    "Corrupt",
+    `The rows of ${wrong.table} are not what the shard's digest says of them; see admin/verify. The last checkpoint stays.`,
+    { table: wrong.table },
+  );
+}
 
 function isDue(
   old: CheckpointManifest | undefined,
@@ -165,6 +187,9 @@ interface Open {
   readonly source: CheckpointTable;
   readonly late: boolean;
   builder: ChunkBuilder;
+  /** Of the table's rows so far. */
+  readonly sum: TableDigest;
+  nameOf(column: number): string | undefined;
 }
 
 class Writer {
@@ -229,7 +254,7 @@ class Writer {
     const names = this.#draft.tables.map((table) => table.table);
     const open = new Map<string, Open>();
     for (let since = this.#draft.from; ; ) {
-      const { changed, to, head } = unwrap(await this.#source.changes(names, since));
+      const { changed, to, head, digests } = unwrap(await this.#source.changes(names, since));
       for (const { table, rows } of changed) {
         const at = names.indexOf(table);
         const one = open.get(table) ?? this.#open(at, true);
@@ -241,6 +266,7 @@ class Writer {
       if (to < head) continue;
       for (const one of open.values()) await this.#close(one);
       await this.#writeRuns();
+      for (const table of this.#draft.tables) table.digest = digests[table.table] ?? String(new TableDigest());
       return to;
     }
   }
@@ -250,7 +276,9 @@ class Writer {
     const table = this.#draft.tables[at];
     const source = this.#start.tables.find(({ schema }) => schema.table === table?.table);
     if (!table || !source) return undefined;
-    return { table, source, late, builder: this.#builder(source, late) };
+    const sum = TableDigest.parse(table.read ?? "") ?? new TableDigest();
+    const names = new Map(source.schema.columns.map((c) => [c.id, c.name]));
+    return { table, source, late, builder: this.#builder(source, late), sum, nameOf: (id) => names.get(id) };
   }
 
   #builder({ schema }: CheckpointTable, late: boolean): ChunkBuilder {
@@ -260,6 +288,7 @@ class Writer {
   async #take(open: Open, rows: readonly PackedRow[]): Promise<void> {
     for (const packed of rows) {
       const row = open.builder.add(packed);
+      if (row && !open.late) open.sum.add(rowDigest(packed.id, row.state, open.nameOf));
       if (row) for (const id of open.table.indexed) this.#index(open.table, id, cellOf(row.state, id), packed.id);
       if (open.builder.full) await this.#close(open);
     }
@@ -279,6 +308,7 @@ class Writer {
       open.table[open.late ? "late" : "chunks"].push(
         await putChunk(this.#deps.store, this.#place, open.builder.build()),
       );
+    open.table.read = String(open.sum);
     open.builder = this.#builder(open.source, open.late);
     const chars = [...this.#runs.values()].reduce((sum, { run }) => sum + run.chars, 0);
     if (chars >= INDEX_RUN_CHARS) await this.#writeRuns();
@@ -311,8 +341,9 @@ function manifestOf(
     mapVersion: draft.mapVersion,
     atMs: nowMs,
     run: draft.run,
-    tables: draft.tables.map(({ table, indexed, chunks, late, runs }) => ({
+    tables: draft.tables.map(({ table, indexed, chunks, late, runs, digest }) => ({
       table,
+      ...(digest !== undefined && { digest }),
       rows: chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
       chunks,
       late,

@@ -174,9 +174,9 @@ export const CLIENT_BUGS: readonly Bug[] = [
     what: "a device that starts again forgets which stamps it gave out",
     edits: [
       {
-        file: "client/db/seed-clock.ts",
-        find: 'await driver.execute("SELECT lakesync_clock(max(?, lakesync_last()), ?)", [last ?? HLC_ZERO,',
-        replace: 'void last;\n  await driver.execute("SELECT lakesync_clock(?, ?)", [HLC_ZERO,',
+        file: "client/db/bookkeeping.ts",
+        find: "max(lakesync_last(), coalesce((SELECT max(h) FROM (",
+        replace: "max('0000000000000000', coalesce((SELECT max(h) FROM (",
       },
     ],
   },

@@ -38,9 +38,10 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: MERGE,
-        find: "    addLayer(row, { stamp, seq, cells: won });",
+        find: "    addLayer(row, { stamp, seq, columns: won.columns, values: won.values });",
         replace: `    const top = row.layers.at(-1)?.stamp ?? stamp;
-    row.layers = [{ stamp: top > stamp ? top : stamp, seq, cells: Object.assign({}, ...row.layers.map((l) => l.cells), won) }];`,
+    const all = [...row.layers, won];
+    row.layers = [{ stamp: top > stamp ? top : stamp, seq, columns: all.flatMap((l) => l.columns), values: all.flatMap((l) => l.values) }];`,
       },
     ],
   },
@@ -218,6 +219,22 @@ export const GATEWAY_BUGS: readonly Bug[] = [
         replace: "      return result.value;",
       },
     ],
+  },
+  {
+    name: "digest-of-some-shards",
+    what: "a table's digest is added up of the shards that give one, while others know newer rules",
+    edits: [
+      {
+        file: "durable-objects/router.ts",
+        find: "if (pages.some((page) => page.hasMore || page.version !== pages[0]?.version)) return {};",
+        replace: "if (pages.some((page) => page.hasMore)) return {};",
+      },
+    ],
+  },
+  {
+    name: "digest-of-what-was",
+    what: "a row that changes leaves its old hash in the digest",
+    edits: [{ file: "core/digest.ts", find: "    this.plus(rows, -1, was);\n", replace: "    this.count += rows;\n" }],
   },
   {
     name: "alarm-after-log",

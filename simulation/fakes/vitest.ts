@@ -3,4 +3,13 @@ const none = (): never => {
   throw new Error("A simulation runs no suites.");
 };
 
-export { none as describe, none as expect, none as test };
+export {
+  none as afterAll,
+  none as afterEach,
+  none as beforeAll,
+  none as beforeEach,
+  none as describe,
+  none as expect,
+  none as onTestFinished,
+  none as test,
+};

@@ -43,6 +43,8 @@ export interface DeviceDeps {
   synced(device: Device): Promise<void>;
   /** Something was applied or acknowledged. */
   progressed(device: Device): Promise<void>;
+  /** It holds something else than the gateway, by its digest. */
+  diverged(device: Device, tables: readonly string[]): void;
   schema(): SchemaSpec;
 }
 
@@ -119,12 +121,14 @@ export class Device {
     const sync = new SyncCoordinator(db, this.#transport(platform), {
       batchDeltas: this.spec.batchDeltas,
       pageBytes: this.spec.pageBytes,
+      verifyMs: 0,
     });
     this.db = db;
     this.sync = sync;
     this.clientIds.add(db.clientId);
     note(this.name, `starts as ${db.clientId}`);
     sync.on("error", (error) => note(this.name, `${error.code}: ${error.message.slice(0, 100)}`));
+    sync.on("diverged", ({ tables }) => this.#deps.diverged(this, tables));
     sync.on("progress", () => void this.#deps.progressed(this));
     sync.on("synced", () => void this.#deps.synced(this));
     sync.startAutoSync();

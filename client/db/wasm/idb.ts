@@ -6,7 +6,7 @@
  *   store "files"   name           -> size in bytes
  *   store "blocks"  [name, index]  -> BLOCK bytes
  */
-import { LakeSyncError } from "../../../schemas/index.ts";
+import { DriverError } from "../errors.ts";
 import { browser, type IdbDatabase, result } from "./browser.ts";
 import type { FileSystem } from "./sqlite.ts";
 
@@ -207,11 +207,11 @@ class IdbFiles implements FileSystem {
   }
 }
 
-function storageError(error: { readonly name: string; readonly message: string } | null): LakeSyncError {
+function storageError(error: { readonly name: string; readonly message: string } | null): DriverError {
   if (error?.name === "QuotaExceededError")
-    return new LakeSyncError(
+    return new DriverError(
       "StorageFull",
       "The browser's storage is full. The write was taken back; free some space, and try again.",
     );
-  return new LakeSyncError("StorageUnavailable", `IndexedDB refused a write: ${error?.message ?? "aborted"}.`);
+  return new DriverError("StorageUnavailable", `IndexedDB refused a write: ${error?.message ?? "aborted"}.`);
 }

@@ -2,10 +2,11 @@
  * Opens the database file. `auto` takes the first backend that opens, writes and reads here: opfs, then idb, then memory.
  * A database that exists is looked for where it is kept, so that a fault that passes cannot make it look empty.
  */
+
 import factory from "wa-sqlite/dist/wa-sqlite.mjs";
 import type { Clock } from "../../../core/index.ts";
-import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
 import type { Backend } from "../driver.ts";
+import { DriverError } from "../errors.ts";
 import { existsInIdb, openIdb } from "./idb.ts";
 import { existsInOpfs, openOpfs } from "./opfs.ts";
 import { MEMORY, type SqliteModule, WasmDriver } from "./sqlite.ts";
@@ -25,9 +26,9 @@ export async function openDatabase(name: string, backend: Backend, clock: Clock)
       reason = error;
     }
   }
-  throw isLakeSyncError(reason)
+  throw reason instanceof DriverError
     ? reason
-    : new LakeSyncError(
+    : new DriverError(
         "StorageUnavailable",
         `The browser offers no storage of the kind ${wanted.join(", ")}: ${reason}`,
       );
@@ -49,6 +50,6 @@ async function prove(opened: WasmDriver): Promise<void> {
   await opened.script("CREATE TABLE IF NOT EXISTS lakesync_proof (x); DELETE FROM lakesync_proof;");
   await opened.execute("INSERT INTO lakesync_proof VALUES (42)");
   const { rows } = await opened.execute("SELECT x FROM lakesync_proof");
-  if (rows[0]?.[0] !== 42) throw new LakeSyncError("StorageUnavailable", "What was written could not be read back.");
+  if (rows[0]?.[0] !== 42) throw new DriverError("StorageUnavailable", "What was written could not be read back.");
   await opened.script("DROP TABLE lakesync_proof;");
 }

@@ -1,6 +1,7 @@
 /** Messages between a page and its worker, and between the workers of several tabs. */
-import { type ErrorCode, type ErrorDetails, isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
+import type { ErrorCode, ErrorDetails } from "../../../schemas/index.ts";
 import type { Backend, Driver, SqlParam } from "../driver.ts";
+import { DriverError } from "../errors.ts";
 
 export interface OpenMessage {
   readonly id: number;
@@ -9,6 +10,8 @@ export interface OpenMessage {
   readonly backend: Backend;
   /** A transaction of this page was open when the worker before this one ended. */
   readonly lost: boolean;
+  /** Run by whoever comes to lead. */
+  readonly setup: string;
 }
 
 /** A call of the driver port. */
@@ -52,7 +55,7 @@ export type ChannelMessage =
   | { readonly kind: "reply"; readonly session: string; readonly reply: Reply };
 
 export function failure(cause: unknown): Failure {
-  const error = isLakeSyncError(cause) ? cause : new LakeSyncError("StorageUnavailable", String(cause));
+  const error = cause instanceof DriverError ? cause : new DriverError("StorageUnavailable", String(cause));
   return { code: error.code, message: error.message, details: error.details };
 }
 

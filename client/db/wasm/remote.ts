@@ -1,5 +1,6 @@
 /** The driver port on the page's side: each call is a message to the worker that owns the database. */
 import { LakeSyncError } from "../../../schemas/index.ts";
+import { SETUP_SQL } from "../bookkeeping.ts";
 import type { Driver, DriverOptions, ResultSet, SqlParam, TableUse } from "../driver.ts";
 import type { WorkerLike } from "./browser.ts";
 import type { FromWorker, Opened, Reply, RequestMessage } from "./protocol.ts";
@@ -69,6 +70,7 @@ class RemoteDriver implements Driver {
         name: this.#name,
         backend: this.#wanted,
         lost: this.#lost,
+        setup: SETUP_SQL,
       });
       this.backend = backend;
       this.identity = identity;

@@ -4,9 +4,8 @@
  * after each commit.
  */
 import type { Clock } from "../../../core/index.ts";
-import { isLakeSyncError, LakeSyncError } from "../../../schemas/index.ts";
 import type { Driver, ResultSet, SqlParam, SqlValue, TableUse } from "../driver.ts";
-import { sqlError } from "../errors.ts";
+import { DriverError, sqlError } from "../errors.ts";
 import { isSchemaChange, StatementCache } from "../statement-cache.ts";
 import { TableWatch } from "../table-watch.ts";
 import { trackingFunctions } from "../tracking.ts";
@@ -81,7 +80,7 @@ export interface FileSystem {
 }
 
 /** What a driver says of itself once a call was cut off in its middle. */
-const torn = () => new LakeSyncError("StorageUnavailable", "The database was cut off in a call.");
+const torn = () => new DriverError("StorageUnavailable", "The database was cut off in a call.");
 
 /** Of the database within its file system. */
 export const DB_PATH = "db";
@@ -116,7 +115,7 @@ export class WasmDriver implements Driver {
   /** A call is inside SQLite. */
   #inside = false;
 
-  /** @throws LakeSyncError `StorageUnavailable`, `Corrupt` */
+  /** @throws DriverError `StorageUnavailable`, `Corrupt` */
   static async open(module: SqliteModule, files: FileSystem, name: string, clock: Clock): Promise<WasmDriver> {
     const driver = new WasmDriver(module, files, name);
     try {
@@ -213,7 +212,7 @@ export class WasmDriver implements Driver {
       this.#inside = false;
       return result;
     } catch (error) {
-      if (!isLakeSyncError(error)) throw torn();
+      if (!(error instanceof DriverError)) throw torn();
       this.#inside = false;
       throw error;
     }
@@ -298,7 +297,7 @@ export class WasmDriver implements Driver {
         Number(BigInt.asIntN(64, param) >> 32n),
       );
     const bytes = typeof param === "string" ? encoder.encode(param) : param;
-    if (!(bytes instanceof Uint8Array)) throw new LakeSyncError("WrongType", `SQLite takes no ${typeof param}.`);
+    if (!(bytes instanceof Uint8Array)) throw new DriverError("WrongType", `SQLite takes no ${typeof param}.`);
     const copy = this.#copy(bytes);
     return typeof param === "string"
       ? m._sqlite3_bind_text(at, index, copy, bytes.length, this.#free)

@@ -12,9 +12,7 @@
  * way are then repeated if they only read; a write, or a transaction, fails with a `StorageUnavailable`, since nobody can
  * say whether it was committed.
  */
-import { LakeSyncError } from "../../../schemas/index.ts";
-import { BOOKKEEPING_SQL } from "../bookkeeping.ts";
-import { seedClock } from "../seed-clock.ts";
+import { DriverError } from "../errors.ts";
 import { browser, type Port } from "./browser.ts";
 import { openDatabase } from "./open.ts";
 import {
@@ -59,11 +57,12 @@ page.addEventListener("message", (event) => {
   else answerPage(message);
 });
 
-async function open({ id, name, backend, lost }: OpenMessage): Promise<void> {
-  broken = inTransaction = lost;
+async function open(message: OpenMessage): Promise<void> {
+  const { id, name } = message;
+  broken = inTransaction = message.lost;
   try {
     const { locks } = browser.navigator;
-    if (!locks) await lead(name, backend);
+    if (!locks) await lead(message);
     else {
       channel = new browser.BroadcastChannel(`lakesync:${name}`);
       channel.addEventListener("message", (event) => hear(event.data as ChannelMessage));
@@ -71,7 +70,7 @@ async function open({ id, name, backend, lost }: OpenMessage): Promise<void> {
       void locks.request(tabLock(session), {}, () => new Promise(() => undefined));
       const failed = new Promise<never>((_, reject) => {
         void locks.request(`lakesync:${name}`, {}, () => {
-          const leading = lead(name, backend);
+          const leading = lead(message);
           leading.catch(reject);
           return leading.then(
             () => new Promise(() => undefined),
@@ -92,11 +91,10 @@ const tabLock = (tab: string): string => `lakesync-tab:${tab}`;
 const say = (message: ChannelMessage) => channel?.postMessage(message);
 
 /** The lock is this worker's: it opens the file and answers from now on. */
-async function lead(name: string, backend: OpenMessage["backend"]): Promise<void> {
+async function lead({ name, backend, setup }: OpenMessage): Promise<void> {
   const driver = await openDatabase(name, backend, { now: () => Date.now() });
   // Whoever takes over goes on with the clock of the one before (H1, H3).
-  await driver.script(BOOKKEEPING_SQL);
-  await seedClock(driver);
+  await driver.script(setup);
   own = { driver, turnstile: new Turnstile(driver), sessions: new Set() };
   follow(session, { backend: driver.backend, identity: driver.identity });
   say({ kind: "leader", leader: session, opened: (leader as NonNullable<typeof leader>).opened });
@@ -118,7 +116,7 @@ function follow(name: string, opened: Opened): void {
 }
 
 const gone = () =>
-  new LakeSyncError(
+  new DriverError(
     "StorageUnavailable",
     "The tab that held the database was closed. Look whether the write is there, and try again.",
   );

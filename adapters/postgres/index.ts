@@ -1,0 +1,115 @@
+/**
+ * Postgres as a destination of flushes, by pg: a connection string in Node, a Hyperdrive binding's in a Worker
+ * (docs/backends.md; the tables that it makes are in sql/database.ts).
+ */
+import pg from "pg";
+import { LakeSyncError } from "../../schemas/index.ts";
+import { SqlAdapter } from "../sql/adapter.ts";
+import type { SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
+import { errorOf, isLost, isRace } from "./errors.ts";
+import { PostgresSession } from "./session.ts";
+
+export interface PostgresOptions {
+  /** `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen; never shown. */
+  readonly connectionString: string;
+  /** The Postgres schema of all tables; it has to exist. */
+  readonly schema?: string;
+  /**
+   * "kept": a few connections stay open, for a process that lives long. "each": one for each call, as a Worker needs it,
+   * whose sockets end with the request; Hyperdrive has them ready.
+   */
+  readonly connections?: "kept" | "each";
+  /** How the destination is called in errors, such as the binding's name. */
+  readonly name?: string;
+}
+
+/** Flushes, reads and migrations of one adapter that may be at work at once; a Worker has six connections. */
+const CONNECTIONS_MAX = 4;
+const CONNECT_MS = 10_000;
+/** Hyperdrive ends a statement after 60 s; what takes longer is not going to end well. */
+const STATEMENT_MS = 60_000;
+const ATTEMPTS = 6;
+const BACKOFF_MS = 50;
+
+export class PostgresAdapter extends SqlAdapter {
+  constructor(options: PostgresOptions) {
+    super(new PostgresDatabase(options));
+  }
+}
+
+class PostgresDatabase implements SqlDatabase {
+  readonly #pool: pg.Pool;
+  readonly #schema: string;
+  readonly #name: string;
+  #closed = false;
+
+  constructor({ connectionString, schema = "public", connections = "kept", name = "Postgres" }: PostgresOptions) {
+    this.#schema = schema;
+    this.#name = name;
+    this.#pool = new pg.Pool({
+      connectionString,
+      max: CONNECTIONS_MAX,
+      connectionTimeoutMillis: CONNECT_MS,
+      query_timeout: STATEMENT_MS,
+      allowExitOnIdle: true,
+      application_name: "lakesync",
+      ...(connections === "each" && { maxUses: 1 }),
+    });
+    // A connection that breaks while nobody uses it is replaced; who uses one is told by its query.
+    this.#pool.on("error", () => {});
+  }
+
+  read<T>(body: (reader: SqlReader) => Promise<T>): Promise<T> {
+    return this.#again((client) => body(new PostgresSession(client, this.#schema)));
+  }
+
+  transaction<T>(body: (writer: SqlWriter) => Promise<T>): Promise<T> {
+    return this.#again(async (client) => {
+      // Whatever the database's default: a statement has to see what was committed while it waited for a lock.
+      await client.query("BEGIN ISOLATION LEVEL READ COMMITTED");
+      try {
+        const result = await body(new PostgresSession(client, this.#schema));
+        await client.query("COMMIT");
+        return result;
+      } catch (error) {
+        if (!isLost(error)) await client.query("ROLLBACK").catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Runs a body with a connection, again after a race that was lost and where the connection broke: whether a COMMIT that
+   * nobody answered went through is what the watermark tells the next attempt.
+   */
+  async #again<T>(body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    if (this.#closed) throw closed(this.#name);
+    for (let attempt = 1; ; attempt++) {
+      let client: pg.PoolClient | undefined;
+      let broken: Error | undefined;
+      try {
+        client = await this.#pool.connect();
+        client.on("error", ignore);
+        return await body(client);
+      } catch (error) {
+        const lost = isLost(error);
+        if (lost || !isRace(error)) broken = error as Error;
+        if (attempt >= ATTEMPTS || !(isRace(error) || (lost && client !== undefined))) throw errorOf(error, this.#name);
+      } finally {
+        client?.off("error", ignore);
+        client?.release(broken);
+      }
+      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** attempt * (0.5 + Math.random())));
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#pool.end();
+  }
+}
+
+const ignore = () => {};
+
+const closed = (name: string): LakeSyncError => new LakeSyncError("Closed", `The adapter of ${name} was closed.`);
