@@ -1,7 +1,7 @@
 /** Adapters that die: before or after any of their calls, as a process does. */
 import type { DatabaseAdapter } from "../../core/index.ts";
 
-export class Killed extends Error {}
+class Killed extends Error {}
 
 /** Counts the calls of adapters, and dies once, at the step that is asked for: odd ones before a call, even ones after. */
 export class Fuse {
