@@ -5,7 +5,7 @@ import type { ShardProgress } from "../../core/index.ts";
 import { hlcMillis, type Scalar, type Seq, stampHlc } from "../../schemas/index.ts";
 import type { Chunk } from "../sql/changes.ts";
 import type { ReadRow, ReadTombstone, RowsQuery, Source, SqlWriter } from "../sql/database.ts";
-import { changesView, checkNames, refuseNames } from "../sql/names.ts";
+import { changesView, checkNames, foreignTable, refuseNames } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
@@ -105,6 +105,7 @@ export class PostgresSession implements SqlWriter {
     const view = this.#name(changesView(record.table));
     const types = adds.map(({ name, type }) => `${quote(name)} ${SQL_TYPES[type]}`);
     if (record.version === 0) {
+      await this.#refuseForeign(record.table);
       const list = [`"_id" text COLLATE "C" PRIMARY KEY`, ...types, `"_stamps" text COLLATE "C"`];
       await this.#query(`CREATE TABLE ${table} (${list.join(", ")})`);
     }
@@ -116,6 +117,13 @@ export class PostgresSession implements SqlWriter {
     if (record.version === 0 || types.length > 0) await this.#query(this.#viewOf(record.id, view, columns));
     const update = `UPDATE ${this.#name("lakesync_tables")} SET version = $2, columns = $3 WHERE id = $1`;
     await this.#query(update, [record.id, version, JSON.stringify(columns)]);
+  }
+
+  async #refuseForeign(table: string): Promise<void> {
+    const [found] = await this.#query<{ there: boolean }>("SELECT to_regclass($1) IS NOT NULL AS there", [
+      this.#name(table),
+    ]);
+    if (found?.there) throw foreignTable("Postgres", table);
   }
 
   /** Columns only ever come at its end, so that it can be replaced under views of others. */

@@ -2,31 +2,20 @@
  * Several tabs of one database. Each `LocalDB.open` has a worker of its own, as each tab has; ending a worker is what the
  * browser does when a tab is killed.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { LocalDB, type LocalGateway, LocalTransport, SyncCoordinator, SyncTracker } from "../../index.ts";
+import { recordWorkers } from "../../testing/workers.ts";
 
 const SCHEMA = { todos: { title: { type: "string" } } } as const;
 let names = 0;
 const fresh = () => `tabs-${Date.now()}-${names++}`;
 
-const RealWorker = globalThis.Worker;
-const workers: Worker[] = [];
-beforeAll(() => {
-  globalThis.Worker = class extends RealWorker {
-    constructor(url: string | URL, options?: WorkerOptions) {
-      super(url, options);
-      workers.push(this);
-    }
-  };
-});
-afterAll(() => {
-  globalThis.Worker = RealWorker;
-});
+const workers = recordWorkers();
 
 async function openTab(name: string, backend: "opfs" | "idb") {
   const db = await LocalDB.open({ name, backend, schema: SCHEMA });
-  const worker = workers.at(-1) as Worker;
-  return { db, tracker: new SyncTracker(db), kill: () => worker.terminate() };
+  const worker = workers.at(-1);
+  return { db, tracker: new SyncTracker(db), kill: () => worker?.terminate() };
 }
 
 async function until(what: () => boolean | Promise<boolean>, ms = 8000): Promise<void> {
