@@ -22,4 +22,5 @@ export {
 } from "./compact/index.ts";
 export * from "./iceberg/index.ts";
 export * from "./parquet/index.ts";
+export { type RebuildOptions, type RebuildReport, type RebuildTarget, rebuildShard } from "./rebuild.ts";
 export * from "./store/index.ts";

@@ -126,6 +126,10 @@ export const GATEWAYS_PER_CRON = 2_000;
 export const CHUNK_CHARS = 2 * MiB;
 /** What one run of a checkpoint reads, some ten seconds of a Worker's 30 of CPU; the rest is for the next. Rows. */
 export const CHECKPOINT_JOB_ROWS = 750_000;
+/** Edits of the history that a rebuild reads at once: their keys and the rows themselves are in memory. */
+export const REBUILD_EDITS = 5000;
+/** Rows and edits that one call of a rebuild goes through: some seconds of a Worker. */
+export const REBUILD_JOB_ROWS = 200_000;
 /** Ids of rows that a checkpoint's index holds in memory before they are written. Characters. */
 export const INDEX_RUN_CHARS = 4 * MiB;
 /** A shard's checkpoint is made anew after so many changes, or this part of its rows, or this long after any change. */

@@ -284,6 +284,24 @@ function adminPaths(): JsonObject {
         answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
       }),
     },
+    "/v1/{gatewayId}/admin/rebuild": {
+      post: operation({
+        id: "rebuild",
+        summary: 'Rebuilds a shard that lost its storage from the lake; where it answers "more", ask again.',
+        codes: [...SIGNED, ...BODY, "NotFound", "Conflict", "Corrupt", "Unavailable", "DestinationUnavailable"],
+        body: media({
+          type: "object",
+          properties: {
+            shard: { type: "string", description: "One shard; or all of a table:" },
+            table: { type: "string" },
+            force: { type: "boolean", description: "Drops what the shard holds, and begins anew." },
+            noCheckpoint: { type: "boolean", description: "From the history alone." },
+            unverified: { type: "boolean", description: "Ends although digests differ." },
+          },
+        }),
+        answer: media({ type: "object", properties: { shards: { type: "array", items: { type: "object" } } } }),
+      }),
+    },
     "/v1/{gatewayId}/admin/verify": {
       get: operation({
         id: "verify",

@@ -70,6 +70,32 @@ test("[V1] a shard from before there were digests counts its rows", () => {
   expect(kept(new ShardEngine(sql))).toEqual(truth(engine));
 });
 
+test("[V1] a shard that was never flushed starts without reading a row, after a push that failed too", () => {
+  const { sql, engine } = filled();
+  let reads = 0;
+  let failing = false;
+  const counting = new Proxy(sql, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        const [statement] = args;
+        if (name === "exec" && /FROM \(?SELECT id, seq, state FROM rows/.test(String(statement))) reads++;
+        if (failing && String(statement).startsWith("INSERT INTO log")) throw new Error("disk");
+        return value.apply(target, args);
+      };
+    },
+  });
+  const again = new ShardEngine(counting);
+  expect([kept(again), reads]).toEqual([truth(engine), 0]);
+  failing = true;
+  expect(() => push(again, ADMIN, [edit("DELETE", "r5", 400)])).toThrow("disk");
+  expect([kept(again), reads]).toEqual([truth(engine), 0]);
+  // The proxy sees what counting reads.
+  again.countDigest("todos");
+  expect(reads).toBeGreaterThan(0);
+});
+
 test("[V1] a page that makes a device current carries digests of the tables that its token sees whole, and of no other", () => {
   const rules = {
     buckets: [

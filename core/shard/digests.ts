@@ -27,15 +27,20 @@ export function columnNames(table: TableSchema | undefined): (column: number) =>
 export function readDigests(sql: SqlStore, schemaOf: (t: number) => TableSchema | undefined): Digests {
   const digests: Digests = new Map();
   const stored = readMeta(sql, KEY);
-  if (stored === undefined) return countedAnew(sql, schemaOf);
-  const { seq, tables } = JSON.parse(stored) as { seq: number; tables: Record<string, string> };
+  const { seq, tables } = JSON.parse(stored ?? '{ "seq": 0, "tables": {} }') as Stored;
   for (const [t, text] of Object.entries(tables)) put(digests, Number(t), text);
   const later = sql.exec<{ t: number; digest: string }>(
     "SELECT t, digest FROM log WHERE first > ? AND digest IS NOT NULL ORDER BY first",
     seq,
   );
   for (const { t, digest } of later) put(digests, t, digest);
+  if (stored === undefined) countOthers(sql, schemaOf, digests);
   return digests;
+}
+
+interface Stored {
+  readonly seq: number;
+  readonly tables: Readonly<Record<string, string>>;
 }
 
 function put(digests: Digests, t: number, text: string): void {
@@ -43,14 +48,10 @@ function put(digests: Digests, t: number, text: string): void {
   if (digest) digests.set(t, digest);
 }
 
-/** Of a shard that is new, or from before there were digests. */
-function countedAnew(sql: SqlStore, schemaOf: (t: number) => TableSchema | undefined): Digests {
-  const digests: Digests = new Map();
-  for (const { t } of sql.exec<{ t: number }>("SELECT t FROM names")) {
-    const digest = countRows(sql, t, schemaOf(t));
-    if (digest.rows > 0) digests.set(t, digest);
-  }
-  return digests;
+/** Of a shard from before there were digests: tables that no edit has changed since. */
+function countOthers(sql: SqlStore, schemaOf: (t: number) => TableSchema | undefined, digests: Digests): void {
+  for (const { t } of sql.exec<{ t: number }>("SELECT t FROM names"))
+    if (!digests.has(t)) digests.set(t, countRows(sql, t, schemaOf(t)));
 }
 
 /** Reads every row of a table: what its digest has to be. */

@@ -5,6 +5,7 @@
  *   push  edits in, seqs out          pull  what a token may see since a position
  *   lease / pages / settle            the flush to the lake and other destinations
  *   configure                         schemas, rules and the shard's slice, as the tenant says
+ *   beginRebuild .. endRebuild        a shard that lost its storage (rebuild.ts)
  */
 import {
   CHANGE_LIST_DELTAS,
@@ -24,7 +25,7 @@ import {
   type TableSchema,
 } from "../../schemas/index.ts";
 import { TableDigest } from "../digest.ts";
-import type { SqlStore } from "../ports/index.ts";
+import type { HistoryBatch, SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
 import type { ShardConfig } from "./config.ts";
@@ -36,6 +37,20 @@ import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts
 import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
 import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
+import {
+  beginRebuild,
+  declareLost,
+  endRebuild,
+  LOST,
+  type RebuildContext,
+  type RebuildState,
+  type RebuildStep,
+  readFloor,
+  readRebuild,
+  rebuildEdits,
+  rebuildRows,
+  rebuildStatus,
+} from "./rebuild.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
@@ -54,6 +69,13 @@ const DEFAULT_LIMITS: ShardLimits = {
   listMs: CHANGE_LIST_MS,
   listDeltas: CHANGE_LIST_DELTAS,
 };
+
+const outOfService = ({ at }: RebuildState): LakeSyncError =>
+  new LakeSyncError(
+    "Unavailable",
+    `This shard ${at === LOST ? "has lost its storage and waits to be" : "is being"} rebuilt; keep the deltas, and come again.`,
+    { retryAfterSeconds: RETRY_AFTER_SECONDS },
+  );
 
 /** How one table of a lease ended. */
 export interface TableResult {
@@ -75,6 +97,8 @@ export class ShardEngine {
   #digests: Digests = new Map();
   #logBytes = 0;
   #oldestMs: number | null = null;
+  #rebuild: RebuildState | undefined;
+  #floor = 0;
 
   constructor(sql: SqlStore, limits: Partial<ShardLimits> = {}) {
     this.#sql = sql;
@@ -100,7 +124,9 @@ export class ShardEngine {
       "SELECT max(coalesce((SELECT max(last) FROM log), 0), coalesce((SELECT max(last) FROM lists), 0)) AS head",
     );
     this.#head = Math.max(top?.head ?? 0, this.#flushed, Number(readMeta(sql, "head") ?? 0));
-    this.#digests = readDigests(sql, (t) => this.#schema(t));
+    this.#rebuild = readRebuild(sql);
+    this.#floor = readFloor(sql);
+    this.#digests = this.#rebuild ? new Map() : readDigests(sql, (t) => this.#schema(t));
   }
 
   #schema(t: number): TableSchema | undefined {
@@ -180,6 +206,7 @@ export class ShardEngine {
 
   /** @returns `LogFull` when the log is at its cap (PU5), `ShardMoved` for rows that live elsewhere (PU4): nothing is written then */
   push(input: PushInput): Result<PushOutcome, LakeSyncError> {
+    if (this.#rebuild) return err(outOfService(this.#rebuild));
     if (this.#logBytes >= this.#limits.logBytesMax)
       return err(
         new LakeSyncError(
@@ -215,7 +242,7 @@ export class ShardEngine {
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
-    return pull(this.#reading(), input);
+    return this.#rebuild ? err(outOfService(this.#rebuild)) : pull(this.#reading(), input);
   }
 
   #reading(): PullContext {
@@ -223,6 +250,7 @@ export class ShardEngine {
       sql: this.#sql,
       config: this.#configured(),
       head: this.#head,
+      floor: this.#floor,
       tableNumber: (name: string) => this.#names.get(name) ?? 0,
       tableName: (t: number) => this.#numbers.get(t) ?? "",
       digest: (name: string) => this.digest(name),
@@ -257,7 +285,7 @@ export class ShardEngine {
 
   /** Whether a device that stands at this seq can catch up from there (PL8). */
   remembers(seq: number): boolean {
-    return seq <= this.#head && seq >= listedAfter(this.#sql, this.#head);
+    return seq <= this.#head && seq >= Math.max(this.#floor, listedAfter(this.#sql, this.#head));
   }
 
   /** A page of a table's rows by id, dead ones too, for a checkpoint. */
@@ -279,7 +307,7 @@ export class ShardEngine {
   ): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
     const open = this.#lease;
     if (open && open.expiresMs > nowMs) return "busy";
-    if (!open && this.#head === this.#flushed) return "empty";
+    if (this.#rebuild || (!open && this.#head === this.#flushed)) return "empty";
     const expiresMs = nowMs + this.#limits.leaseMs;
     const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
     const lease: Lease = open
@@ -441,6 +469,69 @@ export class ShardEngine {
     });
   }
 
+  /** How far a rebuild has come that is not over. */
+  get rebuilding(): RebuildState | undefined {
+    return this.#rebuild;
+  }
+
+  /**
+   * Empties the shard to be rebuilt, or goes on with a rebuild that is under way.
+   * @param at where the first step begins @param top a seq that is known to have been given out
+   * @throws LakeSyncError `Conflict` where something is here
+   */
+  beginRebuild(at: string, nowMs: number, top: number, force: boolean): RebuildState {
+    if (this.#rebuild && this.#rebuild.at !== LOST && !force) return this.#rebuild;
+    if (this.#head > 0 && !force)
+      throw new LakeSyncError(
+        "Conflict",
+        `The shard is not empty: it stands at ${this.#head}. "force" drops what it holds, edits that were not flushed included.`,
+        { head: this.#head },
+      );
+    this.#rebuilt(() => beginRebuild(this.#sql, at, nowMs, Math.max(top, this.#head)));
+    return this.#rebuild as unknown as RebuildState;
+  }
+
+  /** Of a shard that was there before, and is blank: nobody is answered until it has been rebuilt. */
+  declareLost(nowMs: number): void {
+    if (this.#head === 0 && !this.#rebuild) this.#rebuilt(() => declareLost(this.#sql, nowMs));
+  }
+
+  rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): RebuildState {
+    const schema = this.#known(table);
+    return this.#rebuilt(() => rebuildRows(this.#rebuildContext(), step, schema, rows));
+  }
+
+  rebuildEdits(step: RebuildStep, table: string, edits: HistoryBatch, watermark?: number): RebuildState {
+    const schema = this.#known(table);
+    return this.#rebuilt(() => rebuildEdits(this.#rebuildContext(), step, schema, edits, watermark));
+  }
+
+  /** What the rebuilt tables' digests are, as of their last flush (V1). */
+  rebuiltDigest(table: string): string {
+    const t = this.#names.get(table) ?? 0;
+    return this.#rebuild?.landed[t] ?? this.#rebuild?.digests[t] ?? String(new TableDigest());
+  }
+
+  endRebuild(at: string): void {
+    this.#rebuilt(() => endRebuild(this.#sql, at));
+  }
+
+  #known(table: string): TableSchema {
+    const schema = this.#configured().tables.find((each) => each.table === table);
+    if (schema) return schema;
+    throw new LakeSyncError("UnknownTable", `The shard knows no table ${JSON.stringify(table)}.`);
+  }
+
+  #rebuildContext(): RebuildContext {
+    return { sql: this.#sql, config: this.#configured(), tableNumber: (name) => this.#tableNumber(name) };
+  }
+
+  #rebuilt<T>(body: () => T): T {
+    const result = this.#atomically(body);
+    this.#restore();
+    return result;
+  }
+
   status(): ShardStatus {
     const { shard, version } = this.#configured();
     return {
@@ -452,6 +543,7 @@ export class ShardEngine {
       unflushedBytes: this.#logBytes,
       oldestMs: this.#oldestMs,
       lease: this.#lease ? leaseStatus(this.#lease) : null,
+      ...(this.#rebuild && { rebuild: rebuildStatus(this.#rebuild) }),
       ...storedStatus(this.#sql, (t) => this.#numbers.get(t) ?? ""),
     };
   }

@@ -72,6 +72,8 @@ export interface PullContext {
   readonly sql: SqlStore;
   readonly config: ShardConfig;
   readonly head: number;
+  /** Positions below it are of an incarnation of this shard that was lost. */
+  readonly floor: number;
   tableNumber(name: string): number;
   tableName(t: number): string;
   digest(table: string): TableDigest;
@@ -90,7 +92,7 @@ export function pull(context: PullContext, input: PullInput): Result<PullPage, L
   const position = resync ? undefined : input.position;
   if (position && position.seq > head) return err(expired()); // of a shard that was lost and rebuilt
   // A scan that began before the changes that are kept could not be completed by them either.
-  if (position && position.seq < listedAfter(context.sql, head)) return err(expired());
+  if (position && position.seq < Math.max(context.floor, listedAfter(context.sql, head))) return err(expired());
   const page = new Page(context, input);
   const next = position?.at === "tail" ? page.tail(position.seq, position.exact) : page.scan(position);
   const hasMore = next.at === "scan" || next.seq < head;

@@ -22,6 +22,13 @@ export interface ShardStatus {
     readonly reason: string;
   }[];
   readonly tables: readonly { readonly table: string; readonly rows: number }[];
+  /** Of a shard that is being rebuilt, or was lost and has to be: it is out of service. */
+  readonly rebuild?: {
+    readonly startedMs: number;
+    readonly rows: number;
+    readonly edits: number;
+    readonly lost?: boolean;
+  };
 }
 
 export const leaseStatus = ({ from, to, attempt, expiresMs }: Lease): ShardStatus["lease"] => ({

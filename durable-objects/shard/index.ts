@@ -8,6 +8,7 @@ import {
   type CheckpointRows,
   type CheckpointStart,
   clientIdTaken,
+  type HistoryBatch,
   indexedColumns,
   type MovedClock,
   type PackedRow,
@@ -16,6 +17,8 @@ import {
   type PushInput,
   type PushOutcome,
   RateLimiter,
+  type RebuildState,
+  type RebuildStep,
   type ShardConfig,
   ShardEngine,
   type ShardStatus,
@@ -78,8 +81,22 @@ export class Shard extends DurableObject<Env> {
     this.#engine = new ShardEngine(this.#sql);
   }
 
-  configure(config: ShardConfig): void {
+  /** @param met whether the tenant has told this shard its configuration before */
+  configure(config: ShardConfig, met = false): void {
+    if (met && !this.#engine.config) this.#lost(config);
     this.#engine.configure(config);
+  }
+
+  /** Told before, and without a configuration: what was here is gone, and nobody may take that for an empty table (L7). */
+  #lost({ gatewayId, shard }: Pick<ShardConfig, "gatewayId" | "shard">): void {
+    this.#engine.declareLost(Date.now());
+    console.error(JSON.stringify({ level: "error", event: "shard lost", gatewayId, shard }));
+  }
+
+  /** Nothing is known of the rows of a shard that is being rebuilt: a move waits. */
+  #inService(): ShardEngine {
+    if (!this.#engine.rebuilding) return this.#engine;
+    throw new LakeSyncError("Unavailable", "The shard is being rebuilt.");
   }
 
   async #current(address: ShardAddress): Promise<void> {
@@ -87,6 +104,11 @@ export class Shard extends DurableObject<Env> {
     const tenant = this.env.TENANT.getByName(address.gatewayId);
     const config = await call("tenant", tenant.shardConfig(address.gatewayId, address.shard));
     if (!config.ok) throw config.error;
+    if (!this.#engine.config) {
+      const met = await call("tenant", tenant.met(address.gatewayId, address.shard));
+      if (!met.ok) throw met.error;
+      if (met.value) this.#lost(address);
+    }
     this.#engine.configure(config.value);
   }
 
@@ -204,6 +226,7 @@ export class Shard extends DurableObject<Env> {
   async checkpointStart(address: ShardAddress): Promise<Plain<CheckpointStart>> {
     return plainly(async () => {
       await this.#current(address);
+      this.#inService();
       const { tables = [], owns = {}, rules = NO_RULES } = this.#engine.config ?? {};
       const own = tables.filter(({ table }) => Object.hasOwn(owns, table));
       const withIndexes = own.map((schema) => ({ schema, indexed: indexedColumns(rules, schema) }));
@@ -233,6 +256,40 @@ export class Shard extends DurableObject<Env> {
       const kept = String(this.#engine.digest(table));
       const counted = String(this.#engine.countDigest(table));
       return { kept, counted, flushed: this.#engine.unflushed.deltas === 0 };
+    });
+  }
+
+  /** A rebuild, step by step (L7); see core/shard/rebuild.ts. */
+  async rebuildBegin(address: ShardAddress, at: string, top: number, force: boolean): Promise<Plain<RebuildState>> {
+    return plainly(async () => {
+      await this.#current(address);
+      return this.#engine.beginRebuild(at, Date.now(), top, force);
+    });
+  }
+
+  async rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): Promise<Plain<RebuildState>> {
+    return plainly(() => this.#engine.rebuildRows(step, table, rows));
+  }
+
+  async rebuildEdits(
+    step: RebuildStep,
+    table: string,
+    edits: HistoryBatch,
+    watermark?: number,
+  ): Promise<Plain<RebuildState>> {
+    return plainly(() => this.#engine.rebuildEdits(step, table, edits, watermark));
+  }
+
+  async rebuiltDigests(tables: readonly string[]): Promise<Plain<Record<string, string>>> {
+    return plainly(() => Object.fromEntries(tables.map((table) => [table, this.#engine.rebuiltDigest(table)])));
+  }
+
+  /** Devices come back: their cursors have expired. What a flush left halfway is flushed. */
+  async rebuildEnd(address: ShardAddress, at: string): Promise<Plain<void>> {
+    return plainly(async () => {
+      this.#engine.endRebuild(at);
+      await this.#arm();
+      this.#moved(address);
     });
   }
 
@@ -277,11 +334,14 @@ export class Shard extends DurableObject<Env> {
   }
 
   async progress(): Promise<Plain<{ head: number; flushed: number }>> {
-    return plainly(() => ({ head: this.#engine.head, flushed: this.#engine.head - this.#engine.unflushed.deltas }));
+    return plainly(() => {
+      const { head, unflushed } = this.#inService();
+      return { head, flushed: head - unflushed.deltas };
+    });
   }
 
   async pending(table: string): Promise<Plain<number>> {
-    return plainly(() => this.#engine.pending(table));
+    return plainly(() => this.#inService().pending(table));
   }
 
   /** A page of stored rows, by id, that fits into one message. No rows: there are no more. */
@@ -290,7 +350,7 @@ export class Shard extends DurableObject<Env> {
       const rows: PackedRow[] = [];
       let chars = 0;
       for (let last = after; chars < FLUSH_PAGE_BYTES; ) {
-        const some = this.#engine.exportRows(table, last, EXPORT_ROWS);
+        const some = this.#inService().exportRows(table, last, EXPORT_ROWS);
         rows.push(...some);
         for (const { state } of some) chars += state.length + ROW_ID_BYTES_MAX;
         last = some.at(-1)?.id ?? "";

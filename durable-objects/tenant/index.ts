@@ -151,6 +151,16 @@ export class Tenant extends DurableObject<Env> {
     return (await this.ctx.storage.get<number>("told")) ?? 0;
   }
 
+  /** Shards that were told their configuration: one that says it has none has lost its storage. */
+  async #met(): Promise<readonly string[]> {
+    return (await this.ctx.storage.get<string[]>("met")) ?? [];
+  }
+
+  /** Whether a shard was told its configuration. */
+  async met(_gatewayId: string, shard: string): Promise<Plain<boolean>> {
+    return plainly(async () => (await this.#met()).includes(shard));
+  }
+
   async #wake(gatewayId: GatewayId): Promise<void> {
     await this.ctx.storage.put("gatewayId", gatewayId);
     this.#waited = 0;
@@ -165,9 +175,11 @@ export class Tenant extends DurableObject<Env> {
   async #tellShards(gatewayId: GatewayId): Promise<void> {
     const { version } = this.#engine.state;
     if ((await this.#told()) >= version) return;
-    const told = this.#engine
-      .shards()
-      .map((shard) => this.#shard(gatewayId, shard).configure(this.#engine.shardConfig(gatewayId, shard)));
+    const met = await this.#met();
+    const shards = this.#engine.shards();
+    const told = shards.map((shard) =>
+      this.#shard(gatewayId, shard).configure(this.#engine.shardConfig(gatewayId, shard), met.includes(shard)),
+    );
     try {
       await Promise.all(told);
     } catch (cause) {
@@ -178,7 +190,7 @@ export class Tenant extends DurableObject<Env> {
         { cause },
       );
     }
-    await this.ctx.storage.put("told", Math.max(await this.#told(), version));
+    await this.ctx.storage.put({ told: Math.max(await this.#told(), version), met: shards });
     await this.env.HUB.getByName(gatewayId).poke(gatewayId, "rules", version);
   }
 

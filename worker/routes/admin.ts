@@ -18,6 +18,7 @@ import { flushShard } from "../flush.ts";
 import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
+import { rebuildOne } from "../rebuild.ts";
 import { verifyGateway } from "../verify.ts";
 import { unflushed } from "./unflushed.ts";
 
@@ -38,6 +39,15 @@ const ledgerOf = (duties: readonly TableMaintenance[]) => ({
 
 /** What a device holds: digests by table, as an answer to a pull has them. */
 const heldDigestsSchema = z.strictObject({ digests: z.record(z.string(), z.string().max(100)).default({}) });
+
+/** Which shards to rebuild: one by its name, or those of a table. */
+const rebuildSchema = z.strictObject({
+  shard: z.string().max(200).optional(),
+  table: z.string().max(200).optional(),
+  force: z.boolean().default(false),
+  noCheckpoint: z.boolean().default(false),
+  unverified: z.boolean().default(false),
+});
 
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
@@ -106,6 +116,24 @@ adminRoutes.post("/checkpoint", async (c) => {
     let report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
     while (report !== "busy" && report.more) report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
     shards.push({ shard, ...(report === "busy" ? { busy: true } : report) });
+  }
+  return c.json({ shards });
+});
+
+/** Rebuilds lost shards from the lake; "more" where it takes longer than a request: post again, without "force". */
+adminRoutes.post("/rebuild", async (c) => {
+  const { shard, table, ...request } = await readJson(c, rebuildSchema);
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").freshState(gatewayId));
+  const known = shardsOf(state);
+  const asked = shard !== undefined ? [shard] : shardsOf(state, [table ?? ""]);
+  if ((shard === undefined) === (table === undefined) || asked.length === 0 || !asked.every((s) => known.includes(s)))
+    throw new LakeSyncError("NotFound", 'Name a "shard" or a "table" of this gateway; admin/status lists them.');
+  const shards = [];
+  for (const name of asked) {
+    const report = unwrap(await rebuildOne(c.env, gatewayId, name, request));
+    shards.push({ shard: name, ...report });
+    if (report.state === "more") break;
   }
   return c.json({ shards });
 });

@@ -1,0 +1,51 @@
+/** A lost shard is rebuilt on an operator's word (L7), some seconds at a time. */
+import { layoutOf, type RebuildState } from "../core/index.ts";
+import { call, type Env, type Plain, Router } from "../durable-objects/index.ts";
+import { type RebuildOptions, type RebuildReport, type RebuildTarget, rebuildShard } from "../lake/index.ts";
+import { LakeSyncError, type Result, unwrap } from "../schemas/index.ts";
+import { destinationFor, lakeOf } from "./destination.ts";
+
+/** How long one request goes on. Milliseconds. */
+const REQUEST_MS = 20_000;
+
+export type RebuildRequest = Pick<RebuildOptions, "force" | "noCheckpoint" | "unverified">;
+
+/** @param now when called: a request goes on from part to part until its time is up */
+export async function rebuildOne(
+  env: Env,
+  gatewayId: string,
+  shard: string,
+  { force = false, ...request }: RebuildRequest,
+): Promise<Result<RebuildReport, LakeSyncError>> {
+  const router = new Router(env);
+  const { version, map, tables, move } = unwrap(await router.freshState(gatewayId));
+  if (move)
+    throw new LakeSyncError(
+      "Conflict",
+      `Table ${move.table} is being moved to other shards; try again when that is done.`,
+    );
+  const options: RebuildOptions = {
+    ...request,
+    mapVersion: map.version,
+    tables: tables.filter(({ table }) => layoutOf(map, table).includes(shard)),
+  };
+  const stub = router.shard(gatewayId, shard);
+  const address = { gatewayId, shard, version };
+  // RPC types its answers as disposable copies; what arrives is the plain value.
+  const ask = <T>(answer: Promise<unknown>) => call("shard", answer as Promise<Plain<T>>);
+  const target: RebuildTarget = {
+    gatewayId,
+    shard,
+    begin: (at, top, anew) => ask<RebuildState>(stub.rebuildBegin(address, at, top, anew)),
+    rows: (step, table, rows) => ask(stub.rebuildRows(step, table, rows)),
+    edits: (step, table, edits, watermark) => ask(stub.rebuildEdits(step, table, edits, watermark)),
+    digests: (names) => ask(stub.rebuiltDigests(names)),
+    end: (at) => ask(stub.rebuildEnd(address, at)),
+  };
+  const deps = { store: lakeOf(env, gatewayId).store, history: destinationFor(env, gatewayId) };
+  const started = Date.now();
+  let report = await rebuildShard(deps, target, { ...options, force });
+  while (report.ok && report.value.state === "more" && Date.now() - started < REQUEST_MS)
+    report = await rebuildShard(deps, target, options);
+  return report;
+}
