@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../core/index.ts";
 import type { Driver, DriverOptions } from "./db/driver.ts";
-import { openNodeDriver } from "./db/node.ts"; // package.json puts no-node.ts in its place for browsers
+import * as node from "./db/node.ts"; // package.json keeps it out of what bundlers make for browsers
 import { browser } from "./db/wasm/browser.ts";
 import { openWorkerDriver } from "./db/wasm/remote.ts";
 
@@ -66,7 +66,7 @@ export function defaultPlatform(): Platform {
     },
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
-    openDriver: isNode() ? openNodeDriver : openWorkerDriver,
+    openDriver: isNode() ? node.openNodeDriver : openWorkerDriver,
     ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
     ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
     ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),

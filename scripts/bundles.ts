@@ -5,7 +5,7 @@ import { builtinModules } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { build } from "vite";
+import { build, type Plugin } from "vite";
 
 const root = join(import.meta.dirname, "..");
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
@@ -34,12 +34,21 @@ export interface ClientBundle {
   readonly wasmBytes: number;
 }
 
+/** As package.json says of the compiled files; of the source it can name only files that the package has. */
+const withoutNode: Plugin = {
+  name: "without-node",
+  enforce: "pre",
+  resolveId: (id, importer) =>
+    id === "./db/node.ts" && importer?.endsWith("client/platform.ts") ? join(root, "client/db/no-node.ts") : null,
+};
+
 /** `client/index.ts` as an app's bundler makes it, with its worker and SQLite. @param outDir where to; nowhere when left out */
 export async function bundleClient(outDir?: string) {
   const built = await build({
     root,
     configFile: false,
     logLevel: "error",
+    plugins: [withoutNode],
     base: "./", // found from wherever the files are put
     build: {
       ...(outDir ? { outDir } : { write: false }),

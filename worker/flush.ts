@@ -8,7 +8,7 @@ import {
   failedFlush,
   flushOnce,
 } from "../core/index.ts";
-import { call, type Env, type FlushMessage, type Plain } from "../durable-objects/index.ts";
+import { ask, type Env, type FlushMessage } from "../durable-objects/index.ts";
 import { err, LakeSyncError, type Result } from "../schemas/index.ts";
 import { backendOf, LAKE } from "./backends.ts";
 import { destinationFor } from "./destination.ts";
@@ -58,16 +58,14 @@ function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destin
 
 function sourceOf(env: Env, { gatewayId, shard }: FlushMessage): FlushSource {
   const stub = env.SHARD.getByName(`${gatewayId}/${shard}`);
-  // RPC types its answers as disposable copies; what arrives is the plain value.
-  const ask = <T>(answer: Promise<unknown>) => call("shard", answer as Promise<Plain<T>>);
   return {
     gatewayId,
     shard,
-    lease: (token) => ask(stub.lease(token)),
-    renew: (token) => ask(stub.renew(token)),
-    flushRows: (token, table, after) => ask(stub.flushRows(token, table, after)),
-    flushHistory: (token, table, after) => ask(stub.flushHistory(token, table, after)),
-    settle: (token, results) => ask(stub.settle(token, results)),
+    lease: (token) => ask("shard", stub.lease(token)),
+    renew: (token) => ask("shard", stub.renew(token)),
+    flushRows: (token, table, after) => ask("shard", stub.flushRows(token, table, after)),
+    flushHistory: (token, table, after) => ask("shard", stub.flushHistory(token, table, after)),
+    settle: (token, results) => ask("shard", stub.settle(token, results)),
   };
 }
 

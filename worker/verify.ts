@@ -60,9 +60,9 @@ async function verdictOf(
   shards: readonly ShardVerdict[],
   held: string | undefined,
 ): Promise<TableVerdict> {
-  const now = sumOf(shards.map(({ counted }) => counted));
+  const now = TableDigest.sum(shards.map(({ counted }) => counted));
   const content = backendOf(table) === LAKE ? await lakeContent(lakeOf(env, gatewayId), table) : undefined;
-  const said = content && sumOf(Object.values(content.said)).content;
+  const said = content && TableDigest.sum(Object.values(content.said)).content;
   const current = shards.every(({ flushed }) => flushed);
   const lake = content && {
     ok: content.counted === said && (!current || content.counted === now.content),
@@ -79,13 +79,4 @@ async function verdictOf(
     ...(lake && { lake }),
     ...(device && { device }),
   };
-}
-
-function sumOf(digests: readonly string[]): TableDigest {
-  const sum = new TableDigest();
-  for (const text of digests) {
-    const digest = TableDigest.parse(text);
-    if (digest) sum.addTable(digest);
-  }
-  return sum;
 }

@@ -2,7 +2,7 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { checkpointDuty, checkpointedShard, layoutOf, shardsOf, type TableMaintenance } from "../../core/index.ts";
-import { call, type Plain } from "../../durable-objects/index.ts";
+import { ask, call } from "../../durable-objects/index.ts";
 import {
   EXPIRE_EVERY_MS,
   LakeSyncError,
@@ -27,9 +27,8 @@ import { unflushed } from "./unflushed.ts";
 export const adminRoutes = new Hono<AppEnv>();
 adminRoutes.use(adminOnly);
 
-/** RPC types its answers as disposable copies; what arrives is the plain value. */
 const maintenanceOf = (c: AppContext) =>
-  tenant(c).maintenance(c.get("grant").gatewayId) as unknown as Promise<Plain<TableMaintenance[]>>;
+  ask<TableMaintenance[]>("tenant", tenant(c).maintenance(c.get("grant").gatewayId));
 
 /** The ledger's tables, and shards with their checkpoints. */
 const ledgerOf = (duties: readonly TableMaintenance[]) => ({
@@ -207,7 +206,7 @@ adminRoutes.get("/status", async (c) => {
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
     lake: {
       schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
-      ...ledgerOf(unwrap(await call("tenant", maintenanceOf(c)))),
+      ...ledgerOf(unwrap(await maintenanceOf(c))),
     },
   });
 });
