@@ -1,6 +1,6 @@
 /** What adapters that are made of others have in common. */
 import type { DatabaseAdapter, ShardProgress } from "../core/index.ts";
-import type { Seq } from "../schemas/index.ts";
+import type { Seq, TableSchema } from "../schemas/index.ts";
 
 const TIER = "~tier";
 /** The source under which two tiers hand rows to each other, without their history; the name of no shard. */
@@ -9,19 +9,19 @@ export const isTier = (shard: string): boolean => shard.startsWith(TIER);
 
 export interface Composed extends DatabaseAdapter {
   /** The adapters that a table's data is in; first the one that flushes go to. */
-  partsFor(table: string): readonly DatabaseAdapter[];
+  partsFor(table: TableSchema): readonly DatabaseAdapter[];
 }
 
 const isComposed = (adapter: DatabaseAdapter): adapter is Composed => "partsFor" in adapter;
 
 /** An adapter and those that it is made of, as far as they hold a table, the outermost first. */
-export function* within(adapter: DatabaseAdapter, table: string): Generator<DatabaseAdapter> {
+export function* within(adapter: DatabaseAdapter, table: TableSchema): Generator<DatabaseAdapter> {
   yield adapter;
   if (isComposed(adapter)) for (const part of adapter.partsFor(table)) yield* within(part, table);
 }
 
 /** The adapter that a table's flushes end in. */
-export function innermost(adapter: DatabaseAdapter, table: string): DatabaseAdapter {
+export function innermost(adapter: DatabaseAdapter, table: TableSchema): DatabaseAdapter {
   const [first] = isComposed(adapter) ? adapter.partsFor(table) : [];
   return first ? innermost(first, table) : adapter;
 }

@@ -23,16 +23,20 @@ export interface CompositeOptions {
   readonly routes: readonly Route[];
   /** Of tables that no route names. */
   readonly defaultAdapter?: DatabaseAdapter;
+  /** Of a table whose own definition names a backend: before any route. */
+  readonly named?: (backend: string) => DatabaseAdapter | undefined;
 }
 
 export class CompositeAdapter implements Composed {
   readonly #byTable = new Map<string, DatabaseAdapter>();
   readonly #default: DatabaseAdapter | undefined;
-  readonly #all: ReadonlySet<DatabaseAdapter>;
+  readonly #named: NonNullable<CompositeOptions["named"]>;
+  readonly #all: Set<DatabaseAdapter>;
   readonly evictRows?: NonNullable<DatabaseAdapter["evictRows"]>;
 
   /** @throws `Misconfigured` for a table that two routes name */
-  constructor({ routes, defaultAdapter }: CompositeOptions) {
+  constructor({ routes, defaultAdapter, named = () => undefined }: CompositeOptions) {
+    this.#named = named;
     this.#default = defaultAdapter;
     for (const { tables, adapter } of routes)
       for (const table of tables) {
@@ -47,38 +51,40 @@ export class CompositeAdapter implements Composed {
     this.#all = new Set([...routes.map(({ adapter }) => adapter), ...(defaultAdapter ? [defaultAdapter] : [])]);
     if (evictable([...this.#all])) {
       this.evictRows = (rows) =>
-        this.#to(rows.table.table, async (adapter) => (await adapter.evictRows?.(rows)) ?? err(notRouted("")));
+        this.#to(rows.table, async (adapter) => (await adapter.evictRows?.(rows)) ?? err(notRouted(rows.table)));
     }
   }
 
-  async #to<T>(table: string, ask: (adapter: DatabaseAdapter) => Answer<T>): Answer<T> {
+  async #to<T>(table: TableSchema, ask: (adapter: DatabaseAdapter) => Answer<T>): Answer<T> {
     const [adapter] = this.partsFor(table);
     return adapter ? ask(adapter) : err(notRouted(table));
   }
 
-  partsFor(table: string): readonly DatabaseAdapter[] {
-    const adapter = this.#byTable.get(table) ?? this.#default;
+  partsFor({ table, backend }: TableSchema): readonly DatabaseAdapter[] {
+    const own = backend === undefined ? undefined : this.#named(backend);
+    if (own) this.#all.add(own);
+    const adapter = backend === undefined ? (this.#byTable.get(table) ?? this.#default) : own;
     return adapter ? [adapter] : [];
   }
 
   ensureSchema(table: TableSchema): Answer<void> {
-    return this.#to(table.table, (adapter) => adapter.ensureSchema(table));
+    return this.#to(table, (adapter) => adapter.ensureSchema(table));
   }
 
   insertDeltas(batch: FlushBatch): Answer<FlushReceipt> {
-    return this.#to(batch.table.table, (adapter) => adapter.insertDeltas(batch));
+    return this.#to(batch.table, (adapter) => adapter.insertDeltas(batch));
   }
 
   queryDeltasSince(query: DeltasSinceQuery): Answer<HistoryBatch> {
-    return this.#to(query.table.table, (adapter) => adapter.queryDeltasSince(query));
+    return this.#to(query.table, (adapter) => adapter.queryDeltasSince(query));
   }
 
   getLatestState(query: LatestStateQuery): Answer<RowBatch> {
-    return this.#to(query.table.table, (adapter) => adapter.getLatestState(query));
+    return this.#to(query.table, (adapter) => adapter.getLatestState(query));
   }
 
   progress(table: TableSchema): Answer<readonly ShardProgress[]> {
-    return this.#to(table.table, (adapter) => adapter.progress(table));
+    return this.#to(table, (adapter) => adapter.progress(table));
   }
 
   close(): Promise<void> {
@@ -86,9 +92,11 @@ export class CompositeAdapter implements Composed {
   }
 }
 
-const notRouted = (table: string): LakeSyncError =>
+const notRouted = ({ table, backend }: TableSchema): LakeSyncError =>
   new LakeSyncError(
     "Misconfigured",
-    `No backend is configured for table ${JSON.stringify(table)}; add it to a route, or give a defaultAdapter.`,
+    backend === undefined
+      ? `No backend is configured for table ${JSON.stringify(table)}; add it to a route, or give a default.`
+      : `Table ${JSON.stringify(table)} names backend ${JSON.stringify(backend)}, which is not configured; declare it under backends in lakesync.config.ts, or put the table without it.`,
     { table },
   );

@@ -157,7 +157,7 @@ export async function catchUp(
 ): Promise<readonly CatchUp[]> {
   const reports: CatchUp[] = [];
   for (const table of tables)
-    for (const part of within(adapter, table.table))
+    for (const part of within(adapter, table))
       if (part instanceof FanOutAdapter) reports.push(...(await part.catchUp(table, signal ? { signal } : {})));
   return reports;
 }

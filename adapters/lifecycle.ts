@@ -103,7 +103,7 @@ export class LifecycleAdapter implements Composed {
 
   /** The tiers, and under which name they hand each other a table's rows: those within have lower numbers. */
   #tiersOf(table: TableSchema): Tiers {
-    const parts = this.partsFor().flatMap((tier) => [...within(tier, table.table)]);
+    const parts = this.partsFor().flatMap((tier) => [...within(tier, table)]);
     return { ...this.#tiers, source: tierSource(parts.filter((part) => part instanceof LifecycleAdapter).length) };
   }
 
@@ -227,7 +227,7 @@ export async function migrateToTier(
   return attempt(async () => {
     const moves: TierMove[] = [];
     for (const table of tables)
-      for (const part of within(adapter, table.table))
+      for (const part of within(adapter, table))
         if (part instanceof LifecycleAdapter) moves.push(unwrap(await part.migrateToTier(table, nowMs)));
     return moves;
   });

@@ -36,7 +36,7 @@ type Version = Pick<Row, "id" | "stamp" | "seq">;
 
 /** Where a tier stands with what it was handed. */
 export async function markOf(tier: DatabaseAdapter, table: TableSchema, source: string): Promise<Seq> {
-  const progress = unwrap(await innermost(tier, table.table).progress(table));
+  const progress = unwrap(await innermost(tier, table).progress(table));
   return progress.find(({ shard }) => shard === source)?.watermark ?? (0 as Seq);
 }
 
