@@ -12,7 +12,7 @@ import { PostgresSession } from "./session.ts";
 export interface PostgresOptions {
   /** `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen; never shown. */
   readonly connectionString: string;
-  /** The Postgres schema of all tables; it has to exist. */
+  /** The Postgres schema of all tables; made where it is missing. */
   readonly schema?: string;
   /**
    * "kept": a few connections stay open, for a process that lives long. "each": one for each call, as a Worker needs it,
