@@ -1,2 +1,20 @@
-/** Destinations of flushes beside the lake. */
+/** Where flushes go beside the lake: SQL databases, warehouses, and what is made of several. */
+
+export {
+  defineConfig,
+  type LakeSyncConfig,
+  type LeafConfig,
+  type ParsedConfig,
+  parseConfig,
+} from "../schemas/index.ts";
+export { CompositeAdapter, type CompositeOptions, type Route } from "./composite.ts";
+export { buildBackend } from "./config.ts";
+export { type CatchUp, catchUp, FanOutAdapter, type FanOutOptions, type Lag } from "./fan-out.ts";
+export { LifecycleAdapter, type LifecycleOptions, migrateToTier, type TierMove } from "./lifecycle.ts";
+export {
+  type MigratedTable,
+  type MigrationOptions,
+  type MigrationProgress,
+  migrateAdapter,
+} from "./migrate.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";

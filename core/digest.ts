@@ -265,6 +265,16 @@ export class TableDigest extends RowsDigest {
     return parsed;
   }
 
+  /** Of parts of a table, each as text. */
+  static sum(digests: Iterable<string>): TableDigest {
+    const sum = new TableDigest();
+    for (const digest of digests) {
+      const part = TableDigest.parse(digest);
+      if (part) sum.addTable(part);
+    }
+    return sum;
+  }
+
   get rows(): number {
     return this.count;
   }

@@ -24,6 +24,7 @@ export {
 export * from "./merge.ts";
 export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";
+export { editsOfRow, type RowEdit } from "./row-edits.ts";
 export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";

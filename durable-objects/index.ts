@@ -6,6 +6,6 @@ export { type CursorPart, encodeCursor } from "./cursor.ts";
 export { type Env, type FlushMessage, lakeLocation, type MaintenanceMessage } from "./env.ts";
 export { GRANT_HEADER, Hub, packGrant, SUBPROTOCOL } from "./hub/index.ts";
 export { Router } from "./router.ts";
-export { call, type Plain } from "./rpc.ts";
+export { ask, call, type Plain } from "./rpc.ts";
 export { Shard } from "./shard/index.ts";
 export { REGISTRY, Tenant } from "./tenant/index.ts";

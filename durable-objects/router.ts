@@ -345,13 +345,10 @@ function pullResponse(
  */
 function digestsOf(pages: readonly ShardPage[]): Record<string, string> {
   if (pages.some((page) => page.hasMore || page.version !== pages[0]?.version)) return {};
-  const sums = new Map<string, TableDigest>();
-  for (const { digests = {} } of pages)
-    for (const [table, text] of Object.entries(digests)) {
-      const sum = sums.get(table) ?? new TableDigest();
-      sums.set(table, sum);
-      const part = TableDigest.parse(text);
-      if (part) sum.addTable(part);
-    }
-  return Object.fromEntries([...sums].map(([table, sum]) => [table, String(sum)]));
+  const parts = Map.groupBy(
+    pages.flatMap(({ digests = {} }) => Object.entries(digests)),
+    ([table]) => table,
+  );
+  const sumOf = (shards: readonly (readonly [string, string])[]) => TableDigest.sum(shards.map(([, text]) => text));
+  return Object.fromEntries([...parts].map(([table, shards]) => [table, String(sumOf(shards))]));
 }

@@ -33,6 +33,10 @@ export async function plainly<T>(body: () => T | Promise<T>): Promise<Plain<T>> 
   }
 }
 
+/** `call`, where RPC types its answer as a disposable copy: what arrives is the plain value. */
+export const ask = <T>(what: string, answer: Promise<unknown>): Promise<Result<T, LakeSyncError>> =>
+  call(what, answer as Promise<Plain<T>>);
+
 /** Awaits an RPC call. */
 export async function call<T>(what: string, promise: Promise<Plain<T>>): Promise<Result<T, LakeSyncError>> {
   try {

@@ -19,8 +19,12 @@ import { ensureTable } from "./iceberg/tables.ts";
 export class IcebergAdapter implements DatabaseAdapter {
   readonly #deps: LakeDeps;
 
-  constructor(deps: LakeDeps) {
+  readonly #gatewayId: string | undefined;
+
+  /** @param gatewayId whose lake it is, for destinations that several gateways share and that copy from here */
+  constructor(deps: LakeDeps, gatewayId?: string) {
     this.#deps = deps;
+    this.#gatewayId = gatewayId;
   }
 
   ensureSchema(table: TableSchema): Promise<Result<void, LakeSyncError>> {
@@ -42,7 +46,11 @@ export class IcebergAdapter implements DatabaseAdapter {
   }
 
   progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>> {
-    return attempt(() => lakeProgress(this.#deps, table));
+    const gatewayId = this.#gatewayId;
+    return attempt(async () => {
+      const progress = await lakeProgress(this.#deps, table);
+      return gatewayId === undefined ? progress : progress.map((shard) => ({ gatewayId, ...shard }));
+    });
   }
 
   async close(): Promise<void> {}

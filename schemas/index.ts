@@ -1,6 +1,7 @@
 /** Every shape that crosses a boundary. No I/O. */
 export * from "./attempt.ts";
 export * from "./chunk.ts";
+export * from "./config.ts";
 export * from "./delta.ts";
 export * from "./errors.ts";
 export * as proto from "./gen/lakesync_pb.js";

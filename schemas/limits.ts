@@ -71,6 +71,13 @@ export const FLUSH_AGE_MS = 30 * SECOND;
 export const FLUSH_LEASE_MS = 120 * SECOND;
 /** Attempts that fail without hope of success before a batch is set aside (F3). */
 export const FLUSH_ATTEMPTS_MAX = 5;
+/** What a backend is handed at once when it catches up with another: a data file's worth. Edits; characters of their values. */
+export const REPLAY_EDITS = 25_000;
+export const REPLAY_CHARS = 12 * MiB;
+/** Edits or rows that are asked of a backend in one query while it is read for another. */
+export const REPLAY_PAGE = 5_000;
+/** Rows that move from one tier to the other at once: they are held in memory, and asked for by id. */
+export const TIER_ROWS = 1_000;
 /** Peak memory of a Parquet writer is 62-118 MB for 50k rows (docs/decisions): 25k keeps a flush below 128 MB. Rows. */
 export const DATA_FILE_ROWS = 25_000;
 /** The same for wide rows: the writer holds a file's columns about three times. Bytes before compression. */

@@ -88,18 +88,15 @@ test("a fresh Vite project, served as in development and built, has LocalDB on O
   await built.close();
 });
 
+/** Nothing but a server of files: `preview` transforms nothing. */
+const serveFiles = (root: string) =>
+  preview({ root, configFile: false, logLevel: "error", build: { outDir: "." }, preview: { port: 0 } });
+
 test("a page without a bundler imports one file of the package, and has the same", async () => {
   const root = join(folder, "plain");
   writeApp(root, "./lakesync/lakesync.js");
   cpSync(join(installed, "dist", "browser"), join(root, "lakesync"), { recursive: true });
-  // Nothing but a server of files: `preview` transforms nothing.
-  const files = await preview({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: { outDir: "." },
-    preview: { port: 0 },
-  });
+  const files = await serveFiles(root);
   expect(await startTwice(addressOf(files))).toEqual(["opfs 1", "opfs 2"]);
   await files.close();
 });
@@ -135,13 +132,7 @@ test("[C1] [C2] a browser whose storage is full: nothing that was committed is l
     '<script type="module">globalThis.client = import("./lakesync/lakesync.js")</script>',
   );
   cpSync(join(installed, "dist", "browser"), join(root, "lakesync"), { recursive: true });
-  const files = await preview({
-    root,
-    configFile: false,
-    logLevel: "error",
-    build: { outDir: "." },
-    preview: { port: 0 },
-  });
+  const files = await serveFiles(root);
   const profile = join(folder, "profile");
   const context = await chromium.launchPersistentContext(profile, chromiumLaunchOptions());
   const visit = async (rows: number, quotaSize?: number) => {

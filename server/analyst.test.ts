@@ -1,7 +1,9 @@
 /** The analyst against a running gateway, and against an oracle that merges every edit by the definitions of M1 to M5. */
+
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Analyst, type AsOf, duckdbNode } from "../analyst/index.ts";
@@ -35,8 +37,6 @@ let token: string;
 const sent: Sent[] = [];
 /** A time between two pushes, and how many edits there were. */
 const times: { readonly ms: number; readonly edits: number }[] = [];
-
-const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of every shape are looked into
 async function ask(method: string, path: string, body?: unknown): Promise<any> {

@@ -9,7 +9,7 @@
  * Messages are hints: what is due stays due until a run was settled, and Cron comes again.
  */
 import { checkpointedShard, type Duties, type MaintenanceReport } from "../core/index.ts";
-import { call, type Env, type MaintenanceMessage, type Plain, REGISTRY } from "../durable-objects/index.ts";
+import { ask, call, type Env, type MaintenanceMessage, REGISTRY } from "../durable-objects/index.ts";
 import { maintain } from "../lake/index.ts";
 import { err, GATEWAYS_PER_CRON, LakeSyncError, ok, type Result } from "../schemas/index.ts";
 import { checkpointShard } from "./checkpoint/make.ts";
@@ -75,9 +75,7 @@ export async function maintainOne(
 ): Promise<Result<MaintenanceReport | "busy", LakeSyncError>> {
   const tenant = tenantOf(env, gatewayId);
   const token = crypto.randomUUID();
-  // RPC types its answers as disposable copies; what arrives is the plain value.
-  const leasing = tenant.leaseMaintenance(gatewayId, duty, token) as unknown as Promise<Plain<Duties | undefined>>;
-  const duties = await call("tenant", leasing);
+  const duties = await ask<Duties | undefined>("tenant", tenant.leaseMaintenance(gatewayId, duty, token));
   if (!duties.ok) return duties;
   if (!duties.value) return { ok: true, value: "busy" };
   const shard = checkpointedShard(duty);

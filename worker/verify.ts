@@ -10,6 +10,7 @@ import { layoutOf, TableDigest } from "../core/index.ts";
 import { call, type Env, Router } from "../durable-objects/index.ts";
 import { lakeContent } from "../lake/index.ts";
 import { type TableSchema, unwrap } from "../schemas/index.ts";
+import { backendOf, LAKE } from "./backends.ts";
 import { lakeOf } from "./destination.ts";
 
 interface TableVerdict {
@@ -23,7 +24,7 @@ interface TableVerdict {
     readonly kept: string;
     readonly counted: string;
   }[];
-  /** Absent while the lake has no such table. `current`: nothing waits to be flushed. */
+  /** Absent while the lake has no such table, and for one that is kept in a database. `current`: nothing waits to be flushed. */
   readonly lake?: { readonly ok: boolean; readonly current: boolean; readonly counted: string; readonly said: string };
   /** Absent where the caller sent none. */
   readonly device?: { readonly ok: boolean; readonly digest: string };
@@ -59,9 +60,9 @@ async function verdictOf(
   shards: readonly ShardVerdict[],
   held: string | undefined,
 ): Promise<TableVerdict> {
-  const now = sumOf(shards.map(({ counted }) => counted));
-  const content = await lakeContent(lakeOf(env, gatewayId), table);
-  const said = content && sumOf(Object.values(content.said)).content;
+  const now = TableDigest.sum(shards.map(({ counted }) => counted));
+  const content = backendOf(table) === LAKE ? await lakeContent(lakeOf(env, gatewayId), table) : undefined;
+  const said = content && TableDigest.sum(Object.values(content.said)).content;
   const current = shards.every(({ flushed }) => flushed);
   const lake = content && {
     ok: content.counted === said && (!current || content.counted === now.content),
@@ -78,13 +79,4 @@ async function verdictOf(
     ...(lake && { lake }),
     ...(device && { device }),
   };
-}
-
-function sumOf(digests: readonly string[]): TableDigest {
-  const sum = new TableDigest();
-  for (const text of digests) {
-    const digest = TableDigest.parse(text);
-    if (digest) sum.addTable(digest);
-  }
-  return sum;
 }

@@ -12,7 +12,7 @@ import { PostgresSession } from "./session.ts";
 export interface PostgresOptions {
   /** `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen; never shown. */
   readonly connectionString: string;
-  /** The Postgres schema of all tables; it has to exist. */
+  /** The Postgres schema of all tables; made where it is missing. */
   readonly schema?: string;
   /**
    * "kept": a few connections stay open, for a process that lives long. "each": one for each call, as a Worker needs it,
@@ -55,8 +55,9 @@ class PostgresDatabase implements SqlDatabase {
       application_name: "lakesync",
       ...(connections === "each" && { maxUses: 1 }),
     });
-    // A connection that breaks while nobody uses it is replaced; who uses one is told by its query.
+    // A connection that breaks while nobody uses it is replaced; who uses one is told by the next query.
     this.#pool.on("error", () => {});
+    this.#pool.on("connect", (client) => client.on("error", () => {}));
   }
 
   read<T>(body: (reader: SqlReader) => Promise<T>): Promise<T> {
@@ -89,14 +90,12 @@ class PostgresDatabase implements SqlDatabase {
       let broken: Error | undefined;
       try {
         client = await this.#pool.connect();
-        client.on("error", ignore);
         return await body(client);
       } catch (error) {
         const lost = isLost(error);
         if (lost || !isRace(error)) broken = error as Error;
         if (attempt >= ATTEMPTS || !(isRace(error) || (lost && client !== undefined))) throw errorOf(error, this.#name);
       } finally {
-        client?.off("error", ignore);
         client?.release(broken);
       }
       await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** attempt * (0.5 + Math.random())));
@@ -109,7 +108,5 @@ class PostgresDatabase implements SqlDatabase {
     await this.#pool.end();
   }
 }
-
-const ignore = () => {};
 
 const closed = (name: string): LakeSyncError => new LakeSyncError("Closed", `The adapter of ${name} was closed.`);

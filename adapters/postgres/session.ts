@@ -5,7 +5,7 @@ import type { ShardProgress } from "../../core/index.ts";
 import { hlcMillis, type Scalar, type Seq, stampHlc } from "../../schemas/index.ts";
 import type { Chunk } from "../sql/changes.ts";
 import type { ReadRow, ReadTombstone, RowsQuery, Source, SqlWriter } from "../sql/database.ts";
-import { changesView, checkNames, refuseNames } from "../sql/names.ts";
+import { changesView, checkNames, foreignTable, refuseNames } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
@@ -47,6 +47,14 @@ export class PostgresSession implements SqlWriter {
       [own.map((name) => this.#name(name))],
     );
     if (found?.n === own.length) return;
+    const [there] = await this.#query<{ there: boolean }>("SELECT to_regnamespace($1) IS NOT NULL AS there", [
+      this.#schema,
+    ]);
+    if (!there?.there) await this.#query(`CREATE SCHEMA IF NOT EXISTS ${this.#schema}`);
+    // Postgres's own compression takes longer than all else that a flush does.
+    const [storage] = await this.#query<{ lz4: boolean }>(
+      "SELECT 'lz4' = ANY (enumvals) AS lz4 FROM pg_settings WHERE name = 'default_toast_compression'",
+    );
     await this.#client.query(`
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tables")} (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
@@ -56,7 +64,7 @@ export class PostgresSession implements SqlWriter {
         shard text COLLATE "C" NOT NULL, seq bigint NOT NULL, digest text, UNIQUE (table_id, gateway, shard));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_changes")} (
         source integer NOT NULL, last bigint NOT NULL, first bigint NOT NULL,
-        body text STORAGE EXTERNAL NOT NULL, PRIMARY KEY (source, last));
+        body text ${storage?.lz4 ? "COMPRESSION lz4" : "STORAGE EXTERNAL"} NOT NULL, PRIMARY KEY (source, last));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tombstones")} (
         table_id integer NOT NULL, row_id text COLLATE "C" NOT NULL, died timestamptz NOT NULL, state text NOT NULL,
         PRIMARY KEY (table_id, row_id));
@@ -105,6 +113,7 @@ export class PostgresSession implements SqlWriter {
     const view = this.#name(changesView(record.table));
     const types = adds.map(({ name, type }) => `${quote(name)} ${SQL_TYPES[type]}`);
     if (record.version === 0) {
+      await this.#refuseForeign(record.table);
       const list = [`"_id" text COLLATE "C" PRIMARY KEY`, ...types, `"_stamps" text COLLATE "C"`];
       await this.#query(`CREATE TABLE ${table} (${list.join(", ")})`);
     }
@@ -116,6 +125,13 @@ export class PostgresSession implements SqlWriter {
     if (record.version === 0 || types.length > 0) await this.#query(this.#viewOf(record.id, view, columns));
     const update = `UPDATE ${this.#name("lakesync_tables")} SET version = $2, columns = $3 WHERE id = $1`;
     await this.#query(update, [record.id, version, JSON.stringify(columns)]);
+  }
+
+  async #refuseForeign(table: string): Promise<void> {
+    const [found] = await this.#query<{ there: boolean }>("SELECT to_regclass($1) IS NOT NULL AS there", [
+      this.#name(table),
+    ]);
+    if (found?.there) throw foreignTable("Postgres", table);
   }
 
   /** Columns only ever come at its end, so that it can be replaced under views of others. */

@@ -5,11 +5,13 @@
  *
  * Each page moves the shard's watermark to its last seq with its data, so that a flush that broke off goes on where it
  * was, and what comes again is cut (F1). Rows are merged from the history, by the stamps that the database keeps: gateways
- * that flush into one table agree, whatever the order (M1). Writers of one table wait for each other, page by page.
+ * that flush into one table agree, whatever the order (M1). Rows without history, as a tier hands them over, merge
+ * as the edits that they are worth. Writers of one table wait for each other, page by page.
  */
 import {
   type DatabaseAdapter,
   type DeltasSinceQuery,
+  editsOfRow,
   type FlushBatch,
   type FlushReceipt,
   type HistoryBatch,
@@ -20,6 +22,7 @@ import {
   type ShardProgress,
 } from "../../core/index.ts";
 import {
+  attempt,
   compareCodePoints,
   DeltaBatchBuilder,
   invariant,
@@ -28,10 +31,11 @@ import {
   type Scalar,
   type Seq,
   type Stamp,
+  stampClient,
+  stampHlc,
   type TableSchema,
   TOMBSTONE_MS,
 } from "../../schemas/index.ts";
-import { attempt } from "../attempt.ts";
 import { type Chunk, chunksOf, readChunks } from "./changes.ts";
 import type { ReadRow, ReadTombstone, SqlDatabase, SqlWriter } from "./database.ts";
 import { entriesOf, type PageEntry, planPage } from "./page.ts";
@@ -121,7 +125,7 @@ export class SqlAdapter implements DatabaseAdapter {
     });
   }
 
-  evictRows({ table, rowIds, stamps }: RowVersions): Promise<Result<readonly string[], LakeSyncError>> {
+  evictRows({ table, rowIds, stamps, seqs }: RowVersions): Promise<Result<readonly string[], LakeSyncError>> {
     return attempt(() =>
       this.#database.transaction(async (writer) => {
         const record = await writer.lock(table.table);
@@ -129,7 +133,7 @@ export class SqlAdapter implements DatabaseAdapter {
         const held = await heldRows(writer, record, rowIds);
         const gone = rowIds.filter((rowId, at) => {
           const row = held.get(rowId);
-          return row !== undefined && newestStamp(row.state) === stamps[at];
+          return row !== undefined && newestStamp(row.state) === stamps[at] && row.seq === seqs[at];
         });
         await writer.delete(record, gone);
         await writer.exhume(record, gone);
@@ -158,6 +162,8 @@ async function heldRows(
 interface Page {
   readonly entries: readonly PageEntry[];
   readonly chunks: readonly Chunk[];
+  /** Whether the entries are history; a tier's are not. */
+  readonly logged: boolean;
   /** Where the shard's watermark is after it. */
   readonly to: number;
   readonly digest: string | null;
@@ -184,8 +190,10 @@ class Flush {
     let writing: Promise<void> = Promise.resolve();
     let page: PageEntry[] = [];
     let chars = 0;
+    let told = false;
     try {
       for await (const part of this.#batch.history()) {
+        told = true;
         const entries = entriesOf(part, this.#ids, this.#watermark);
         page = page.length === 0 ? entries : page.concat(entries);
         chars += charsOf(part);
@@ -200,12 +208,25 @@ class Flush {
     } finally {
       await writing;
     }
-    await this.#write(this.#page(page, this.#batch.toSeq, this.#batch.digest ?? null));
+    if (!told) page = await this.#handedOver();
+    const last = this.#page(page, this.#batch.toSeq, this.#batch.digest ?? null);
+    await this.#write(told ? last : { ...last, chunks: [], logged: false });
     return { watermark: this.#batch.toSeq, rows: this.#rows, deltas: this.#deltas };
   }
 
   #page(entries: readonly PageEntry[], to: number, digest: string | null): Page {
-    return { entries, chunks: chunksOf(entries), to, digest };
+    return { entries, chunks: chunksOf(entries), logged: true, to, digest };
+  }
+
+  async #handedOver(): Promise<PageEntry[]> {
+    const entries: PageEntry[] = [];
+    for await (const page of this.#batch.rows())
+      for (const [at, rowId] of page.rowIds.entries())
+        for (const { letter, stamp, cells } of editsOfRow(page, at, (name) => this.#ids.get(name))) {
+          const [hlc, client] = [stampHlc(stamp), stampClient(stamp)];
+          entries.push({ seq: page.seqs[at] as Seq, receivedMs: 0, letter, rowId, hlc, client, cells });
+        }
+    return entries;
   }
 
   async #write(page: Page): Promise<void> {
@@ -220,12 +241,15 @@ class Flush {
       if (source.seq >= page.to) return { rows: 0, deltas: 0 };
       const begun = (page.entries[0]?.seq ?? page.to) <= source.seq; // by another delivery of the same edits
       const entries = begun ? page.entries.filter(({ seq }) => seq > source.seq) : page.entries;
-      const rows = await this.#merge(writer, record, entries);
-      const chunks = begun ? chunksOf(entries) : page.chunks;
-      if (chunks.length > 0) await writer.append(source, chunks);
+      const chunks = begun && page.logged ? chunksOf(entries) : page.chunks;
+      // The database takes the log while the rows are merged here.
+      const [rows] = await Promise.all([
+        this.#merge(writer, record, entries),
+        chunks.length > 0 && writer.append(source, chunks),
+      ]);
       if (page.to === toSeq) await writer.forget(record, toMs - TOMBSTONE_MS);
       await writer.advance(source, page.to, page.digest);
-      return { rows, deltas: entries.length };
+      return { rows, deltas: page.logged ? entries.length : 0 };
     });
     this.#rows += written.rows;
     this.#deltas += written.deltas;
@@ -289,6 +313,7 @@ function rowBatch(
       name,
       values: rows.map((row): Scalar => ("state" in row ? null : (row.values[places[at] as number] ?? null))),
     })),
+    marks: read.map(({ held }) => [held.state.inserted, held.state.deleted]),
     cellStamps: table.columns.map(({ id }) =>
       read.map(({ row, held }) => ("state" in row ? ("" as Stamp) : stampOf(held, id))),
     ),

@@ -12,7 +12,7 @@ function fnv(text: string): string {
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
 
-/** Throws `BadIdentifier` for a schema whose names nobody may have (S3), and for a type without a column of its own. */
+/** Throws `BadIdentifier` for a schema whose names nobody may have (S3). */
 export function checkNames(table: {
   readonly table: string;
   readonly columns: readonly { readonly name: string }[];
@@ -36,3 +36,11 @@ export function refuseNames(
     { table, column },
   );
 }
+
+/** A table of that name which LakeSync did not make is left alone. */
+export const foreignTable = (database: string, table: string): LakeSyncError =>
+  new LakeSyncError(
+    "DestinationRefused",
+    `${database} has a table ${table} that LakeSync did not make; rename it, or let LakeSync use a schema of its own (option "schema").`,
+    { table },
+  );

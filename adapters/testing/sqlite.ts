@@ -10,10 +10,12 @@
  * come again.
  */
 import {
-  applyEdit,
+  applyCells,
+  type CellList,
   cellOf,
   type DatabaseAdapter,
   type DeltasSinceQuery,
+  editsOfRow,
   emptyRow,
   type FlushBatch,
   type FlushReceipt,
@@ -41,7 +43,6 @@ import {
   type Result,
   type Scalar,
   type Seq,
-  type Stamp,
   type TableSchema,
 } from "../../schemas/index.ts";
 
@@ -49,7 +50,7 @@ type Answer<T> = Promise<Result<T, LakeSyncError>>;
 interface StoredRow {
   readonly id: string;
   seq: number;
-  readonly row: RowState;
+  readonly row: RowState<number>;
 }
 
 const DDL = [
@@ -121,11 +122,13 @@ export class SqliteAdapter implements DatabaseAdapter {
     for (const [at, seq] of seqs.entries()) {
       if (seq <= mark) continue;
       const [letter, id, hlc, client] = [batch.ops[at], batch.rowIds[at], batch.hlcs[at], clientOf(batch, at)];
-      const cells = byId(table, cellsAt(batch, at));
+      const named = cellsAt(batch, at);
+      const ids = table.columns.filter(({ name }) => Object.hasOwn(named, name));
+      const cells = { columns: ids.map((column) => column.id), values: ids.map(({ name }) => named[name] as Scalar) };
       added.push([seq, receivedMs[at], hlc, client, letter, id, JSON.stringify(cells)]);
       const stored = rowIn(rows, id as string);
       const stamp = makeStamp(hlc as HlcText, client);
-      if (applyEdit(stored.row, letter as "I" | "U" | "D", stamp, cells, 0)) stored.seq = seq;
+      if (applyCells(stored.row, letter as "I" | "U" | "D", stamp, cells, 0)) stored.seq = seq;
     }
     this.#sql.exec(
       `INSERT OR REPLACE INTO lakesync_changes (tbl, gateway, shard, seq, received, hlc, client, op, id, cells)
@@ -141,6 +144,7 @@ export class SqliteAdapter implements DatabaseAdapter {
   #addRows(flush: FlushBatch, page: RowBatch, told: ReadonlySet<string>): number {
     const mark = this.#watermark(flush);
     const rows = this.#read(flush.table, page.rowIds);
+    const ids = new Map(flush.table.columns.map(({ id, name }) => [name, id]));
     let count = 0;
     for (const [at, id] of page.rowIds.entries()) {
       const seq = page.seqs[at] as number;
@@ -148,7 +152,8 @@ export class SqliteAdapter implements DatabaseAdapter {
       count++;
       if (told.has(id)) continue;
       const stored = rowIn(rows, id);
-      if (mergeRow(flush.table, stored.row, page, at)) stored.seq = seq;
+      for (const { letter, stamp, cells } of editsOfRow(page, at, (name) => ids.get(name)))
+        if (applyCells(stored.row, letter, stamp, cells, 0)) stored.seq = seq;
     }
     this.#write(flush.table, rows.values());
     return count;
@@ -159,7 +164,7 @@ export class SqliteAdapter implements DatabaseAdapter {
       `SELECT r.id, r.seq, r.state FROM json_each(?) CROSS JOIN lakesync_rows r ON r.tbl = ? AND r.id = value`,
       ...[JSON.stringify([...new Set(ids)]), table],
     );
-    return new Map(found.map(({ id, seq, state }) => [id, { id, seq, row: JSON.parse(state) as RowState }]));
+    return new Map(found.map(({ id, seq, state }) => [id, { id, seq, row: JSON.parse(state) as RowState<number> }]));
   }
 
   #write({ table }: TableSchema, rows: Iterable<StoredRow>): void {
@@ -201,9 +206,9 @@ export class SqliteAdapter implements DatabaseAdapter {
        ${ids ? "AND id IN (SELECT value FROM json_each(?))" : "AND ? IS NULL"} ORDER BY id LIMIT ?`,
       ...[table.table, after, tombstones ? 0 : 1, ids ? JSON.stringify(ids) : null, limit],
     );
-    const rows = found.map(({ state }) => JSON.parse(state) as RowState);
-    const layersOf = (row: RowState, id: number) =>
-      isAlive(row) ? row.layers.find((layer) => layer.columns.includes(String(id))) : undefined;
+    const rows = found.map(({ state }) => JSON.parse(state) as RowState<number>);
+    const layerOf = (row: RowState<number>, id: number) =>
+      isAlive(row) ? row.layers.find(({ columns }) => columns.includes(id)) : undefined;
     return ok({
       rowIds: found.map(({ id }) => id),
       stamps: rows.map(newestStamp),
@@ -212,9 +217,10 @@ export class SqliteAdapter implements DatabaseAdapter {
       flushedSeqs: found.map(({ seq }) => seq as Seq),
       columns: table.columns.map(({ id, name }) => ({
         name,
-        values: rows.map((row) => (isAlive(row) ? cellOf(row, String(id)) : undefined) ?? null),
+        values: rows.map((row) => (isAlive(row) ? cellOf(row, id) : undefined) ?? null),
       })),
-      cellStamps: table.columns.map(({ id }) => rows.map((row) => layersOf(row, id)?.stamp ?? NO_STAMP)),
+      cellStamps: table.columns.map(({ id }) => rows.map((row) => layerOf(row, id)?.stamp ?? NO_STAMP)),
+      marks: rows.map(({ inserted, deleted }) => [inserted, deleted]),
     });
   }
 
@@ -231,13 +237,13 @@ export class SqliteAdapter implements DatabaseAdapter {
     );
   }
 
-  async evictRows({ table, rowIds, stamps }: RowVersions): Answer<readonly string[]> {
+  async evictRows({ table, rowIds, stamps, seqs }: RowVersions): Answer<readonly string[]> {
     return ok(
       this.#sql
         .exec<{ id: string }>(
-          `DELETE FROM lakesync_rows WHERE tbl = ? AND (id, stamp) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))
+          `DELETE FROM lakesync_rows WHERE tbl = ? AND (id, stamp, seq) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))
            RETURNING id`,
-          ...[table.table, JSON.stringify(rowIds.map((id, at) => [id, stamps[at]]))],
+          ...[table.table, JSON.stringify(rowIds.map((id, at) => [id, stamps[at], seqs[at]]))],
         )
         .map(({ id }) => id),
     );
@@ -254,26 +260,9 @@ function rowIn(rows: Map<string, StoredRow>, id: string): StoredRow {
   return stored;
 }
 
-/** Merges what a flush says of a row into what is known of it: history said most of it, but a tier hands over no history. */
-function mergeRow(table: TableSchema, row: RowState, page: RowBatch, at: number): boolean {
-  const stamp = page.stamps[at] as Stamp;
-  if (page.deleted[at]) return isAlive(row) && applyEdit(row, "D", stamp, {}, 0);
-  if (stamp < row.deleted) return false;
-  let changed = !isAlive(row) && applyEdit(row, "I", stamp, {}, 0);
-  for (const [of, { name, values }] of page.columns.entries()) {
-    const cellStamp = page.cellStamps[of]?.[at] as Stamp;
-    const cells = byId(table, { [name]: values[at] as Scalar });
-    if (cellStamp !== NO_STAMP && applyEdit(row, "U", cellStamp, cells, 0)) changed = true;
-  }
-  return changed;
-}
-
-const byId = (table: TableSchema, cells: Readonly<Record<string, Scalar>>): Record<number, Scalar> =>
+const byName = (table: TableSchema, { columns, values }: CellList<number>): Record<string, Scalar> =>
   Object.fromEntries(
-    table.columns.flatMap(({ id, name }) => (Object.hasOwn(cells, name) ? [[id, cells[name] as Scalar]] : [])),
-  );
-
-const byName = (table: TableSchema, cells: Readonly<Record<number, Scalar>>): Record<string, Scalar> =>
-  Object.fromEntries(
-    table.columns.flatMap(({ id, name }) => (Object.hasOwn(cells, id) ? [[name, cells[id] as Scalar]] : [])),
+    table.columns.flatMap(({ id, name }) =>
+      columns.includes(id) ? [[name, values[columns.indexOf(id)] as Scalar]] : [],
+    ),
   );

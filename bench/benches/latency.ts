@@ -4,6 +4,7 @@
  * B's query. Beside it the hub's echo on a socket of its own, and the same way without the SDK (`raw`): two bare sockets. One
  * edit at a time, and 100 a second.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, createClient, defineTable, integer, number, text, timestamp } from "../../client/index.ts";
 import { encodeBatch, type proto } from "../../schemas/index.ts";
 import { type Bench, type Sheet, sheet } from "../bench.ts";
@@ -51,8 +52,6 @@ class Reader {
     if (this.#poked || body.value.hasMore) this.#pull();
   }
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 /** Sends one edit, and resolves when the other device has it. */
 type Deliver = () => Promise<number>;

@@ -3,8 +3,6 @@
  * only the rebuilding of a shard needs (L7) and no device may see: seqs, and dead rows.
  */
 import {
-  type ClientId,
-  COLUMNS_MAX,
   cellsAt,
   clientOf,
   type DeltaBatch,
@@ -12,7 +10,6 @@ import {
   HLC_ZERO,
   type HlcText,
   makeStamp,
-  PUSH_DELTAS_MAX,
   type Stamp,
   stampClient,
   stampHlc,
@@ -21,12 +18,7 @@ import {
 import { applyCells, emptyRow, isAlive } from "../merge.ts";
 import type { PackedRow } from "../shard/store.ts";
 import { type IdCells, packRow, type StoredRow, unpackRow } from "../shard/stored-row.ts";
-import { addRow, namedCells } from "../shard/whole-row.ts";
-
-/** An `R` is nobody's edit, but a batch names a client for each entry. */
-const NOBODY = "gateway" as ClientId;
-/** With one more row, of whose every column another edit survives, a batch is still one that decoders take. */
-const ENTRIES_MAX = PUSH_DELTAS_MAX - COLUMNS_MAX - 2;
+import { addRow, ENTRIES_MAX, NOBODY, namedCells } from "../shard/whole-row.ts";
 
 /** What of a chunk's rows is no device's business. */
 export interface ChunkRest {

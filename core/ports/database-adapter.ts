@@ -11,8 +11,8 @@
  * batch in steps, each with its data and watermark at once: seqs come in order.
  *
  * Where several gateways flush into one table, its rows are merged from the history: what a gateway says of a row knows
- * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. Rows
- * that the batch's history does not name are taken as `rows` has them: a tier hands over rows without their history.
+ * nothing of the other's inserts and deletes, and an edit of a row that only the other has is in the history alone. A batch
+ * without history hands over rows as they are, from another tier; they merge as the edits that they are worth (editsOfRow).
  */
 import type {
   DeltaBatch,
@@ -43,6 +43,8 @@ export interface RowBatch {
   readonly columns: readonly { readonly name: string; readonly values: readonly Scalar[] }[];
   /** Stamp of each cell, in the same order, "" for a cell that was never written; for column-wise merging in a database. */
   readonly cellStamps: readonly (readonly Stamp[])[];
+  /** Stamps of each row's newest insert and delete; absent where they are not known. With them, rows merge by themselves. */
+  readonly marks?: readonly (readonly [inserted: Stamp, deleted: Stamp])[];
 }
 
 /** A page of history. `seqs[i]` belongs to entry i of `batch`. */
@@ -89,7 +91,7 @@ export interface LatestStateQuery {
   readonly ids?: readonly string[];
   /** Also the dead rows that the destination remembers; those that keep none give none. */
   readonly tombstones?: boolean;
-  /** Only rows whose newest clock is before this; a hint, which a destination that has to look at each row anyway ignores. */
+  /** Of live rows only those whose newest clock is before this; a hint, which a destination that has to look at each row anyway ignores. */
   readonly changedBefore?: HlcText;
 }
 
@@ -103,11 +105,12 @@ export interface ShardProgress {
   readonly digest?: string;
 }
 
-/** Rows by id, each in the version that has this stamp. */
+/** Rows by id, each in one version: a late edit changes a row's seq, and may leave its newest stamp as it is. */
 export interface RowVersions {
   readonly table: TableSchema;
   readonly rowIds: readonly string[];
   readonly stamps: readonly Stamp[];
+  readonly seqs: readonly Seq[];
 }
 
 export interface DeltasSinceQuery {
@@ -127,13 +130,13 @@ export interface DatabaseAdapter {
   queryDeltasSince(query: DeltasSinceQuery): Promise<Result<HistoryBatch, LakeSyncError>>;
   /**
    * Live rows in order of id. Cell stamps are exact, or have no client where the destination keeps less; a seq is that of
-   * the row's version, or 0 where it is not known.
+   * the row's version, and not above 0 where that is not known.
    */
   getLatestState(query: LatestStateQuery): Promise<Result<RowBatch, LakeSyncError>>;
   /** Of every shard that the destination holds edits of, of one table; none for a table that it does not know. */
   progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>>;
   /**
-   * Removes rows and tombstones, each where it still is the version with that stamp, without a trace: another tier has
+   * Removes rows and tombstones, each where it still is that version, without a trace: another tier has
    * them. History stays. Absent where the destination cannot be a hot tier.
    * @returns ids of the rows that were there in that version
    */

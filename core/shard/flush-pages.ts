@@ -48,6 +48,7 @@ class RowBatchBuilder {
   readonly #flushedSeqs: Seq[] = [];
   readonly #values: Scalar[][];
   readonly #cellStamps: Stamp[][];
+  readonly #marks: [Stamp, Stamp][] = [];
   readonly #columnAt: Map<number, number>;
 
   constructor(table: TableSchema) {
@@ -64,6 +65,7 @@ class RowBatchBuilder {
     this.#stamps.push(newestStamp(row.state));
     this.#seqs.push(row.seq as Seq);
     this.#deleted.push(!alive);
+    this.#marks.push([row.state.inserted, row.state.deleted]);
     this.#flushedSeqs.push(row.flushedSeq as Seq);
     for (const values of this.#values) values.push(null);
     for (const stamps of this.#cellStamps) stamps.push("" as Stamp);
@@ -86,6 +88,7 @@ class RowBatchBuilder {
       flushedSeqs: this.#flushedSeqs,
       columns: this.#table.columns.map((c, at) => ({ name: c.name, values: this.#values[at] as Scalar[] })),
       cellStamps: this.#cellStamps,
+      marks: this.#marks,
     };
   }
 }

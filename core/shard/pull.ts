@@ -12,8 +12,6 @@
  */
 import {
   type Claims,
-  type ClientId,
-  COLUMNS_MAX,
   type DeltaBatch,
   DeltaBatchBuilder,
   err,
@@ -21,7 +19,6 @@ import {
   LakeSyncError,
   ok,
   PAGE_LOOKS_MAX,
-  PAGE_ROWS_MAX,
   READ_AHEAD_CHARS,
   type Result,
   type Scalar,
@@ -38,7 +35,7 @@ import type { ShardConfig } from "./config.ts";
 import { type ChangeList, changesAfter, listedAfter } from "./log.ts";
 import { type PackedRow, readRows, rowsAfter } from "./store.ts";
 import { type Cells, type IdCells, type ShardRow, unpackRow } from "./stored-row.ts";
-import { addRow, namedCells } from "./whole-row.ts";
+import { addRow, ENTRIES_MAX, NOBODY, namedCells } from "./whole-row.ts";
 
 /** Where a device stands in one shard. */
 export type Position =
@@ -81,12 +78,6 @@ export interface PullContext {
   tableName(t: number): string;
   digest(table: string): TableDigest;
 }
-
-/** With one more row, of whose every column another edit survives, a batch is still one that decoders take. */
-const ENTRIES_MAX = PAGE_ROWS_MAX - COLUMNS_MAX - 2;
-
-/** An `R` is nobody's edit, but a batch names a client for each entry. */
-const NOBODY = "gateway" as ClientId;
 
 const expired = () =>
   new LakeSyncError(

@@ -1,6 +1,21 @@
 /** The edits that survive in a row: with merging by stamps, they make the same row wherever they arrive. */
-import { type DeltaBatchBuilder, type Scalar, type Stamp, stampClient, stampHlc } from "../../schemas/index.ts";
+import {
+  type ClientId,
+  COLUMNS_MAX,
+  type DeltaBatchBuilder,
+  PAGE_ROWS_MAX,
+  type Scalar,
+  type Stamp,
+  stampClient,
+  stampHlc,
+} from "../../schemas/index.ts";
 import type { IdCells, ShardRow } from "./stored-row.ts";
+
+/** An `R` is nobody's edit, but a batch names a client for each entry. */
+export const NOBODY = "gateway" as ClientId;
+
+/** With one more row, of whose every column another edit survives, a batch is still one that decoders take. */
+export const ENTRIES_MAX = PAGE_ROWS_MAX - COLUMNS_MAX - 2;
 
 /**
  * Adds a row's surviving edits to a batch.

@@ -253,12 +253,9 @@ export class Shard extends DurableObject<Env> {
   ): Promise<Plain<{ readonly kept: string; readonly counted: string; readonly flushed: boolean }>> {
     return plainly(async () => {
       await this.#current(address);
-      const { head, unflushed } = this.#engine;
-      const [kept, counted] = [this.#engine.digest(table), this.#engine.countDigest(table)].map(String) as [
-        string,
-        string,
-      ];
-      return { kept, counted, flushed: unflushed.deltas === 0 || head === 0 };
+      const kept = String(this.#engine.digest(table));
+      const counted = String(this.#engine.countDigest(table));
+      return { kept, counted, flushed: this.#engine.unflushed.deltas === 0 };
     });
   }
 

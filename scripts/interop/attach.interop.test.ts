@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ColumnType } from "../../schemas/index.ts";
 import { GatewayServer } from "../../server/index.ts";
 import { sorted, withoutNulls } from "./plain.ts";
-import { runPython } from "./python.ts";
+import { ENGINES, runPython } from "./python.ts";
 
 const FLUSHES = 200;
 const TYPES: Record<string, ColumnType> = {
@@ -127,13 +127,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
-
-describe.each([
-  { engine: "pyiceberg", left: false },
-  { engine: "duckdb", left: false },
-  { engine: "spark", left: withoutSpark },
-])("$engine", ({ engine, left }) => {
+describe.each(ENGINES)("$engine", ({ engine, left }) => {
   test.skipIf(left)("[L1] [L3] [L4] attaches with an address and a token, and reads every snapshot", async () => {
     const [main, changes] = [await snapshotsOf("movies"), await snapshotsOf("movies__changes")];
     expect(main.filter((each) => each.summary.operation === "replace").length).toBeGreaterThan(5);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type RunningCatalogue, serveCatalogue } from "./catalogue-server.ts";
-import { runPython } from "./python.ts";
+import { runPython, withoutSpark } from "./python.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lakesync-catalogue-"));
 let catalogue: RunningCatalogue;
@@ -15,8 +15,6 @@ afterAll(() => {
   catalogue.close();
   rmSync(folder, { recursive: true });
 });
-
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
 
 /** What an engine saw; `failures` holds the requests that it expected to fail, and no others. */
 async function session(engine: string, auth: Record<string, string>) {

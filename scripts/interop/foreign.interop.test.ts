@@ -12,7 +12,7 @@ import { initParquetInNode, lakeAdapterContract, readTable, ShardModel, testLake
 import { type Column, type Scalar, type TableSchema, unwrap } from "../../schemas/index.ts";
 import { type ObjectStore, type Running, startNessie, startSeaweed } from "./foreign.ts";
 import { inPlainForm, sorted, withoutNulls } from "./plain.ts";
-import { runPython } from "./python.ts";
+import { runPython, withoutSpark } from "./python.ts";
 
 const BUCKET = "lake";
 const COLUMNS: Column[] = [
@@ -63,8 +63,6 @@ lakeAdapterContract("SeaweedFS by S3", async () => {
   await makeBucket(bucket);
   return new S3Store({ ...s3, bucket });
 });
-
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
 
 test("[L1] [L2] [L3] [L4] flushes and compaction through Nessie into SeaweedFS, read by every engine", async () => {
   const shards = ["one", "two"].map((name) => new ShardModel(name, schemaOf(1, COLUMNS.slice(0, 3))));

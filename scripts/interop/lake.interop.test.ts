@@ -20,7 +20,7 @@ import {
 import { FolderStore, initParquetInNode, type PlainRow, readTable, ShardModel, testLake } from "../../lake/testing.ts";
 import { type Column, type Scalar, type TableSchema, unwrap } from "../../schemas/index.ts";
 import { inPlainForm, sorted, withoutNulls } from "./plain.ts";
-import { runPython } from "./python.ts";
+import { ENGINES, runPython } from "./python.ts";
 
 const column = (id: number, name: string, type: Column["type"]): Column => ({ id, name, type, nullable: true });
 const schemaOf = (version: number, columns: Column[]): TableSchema => ({
@@ -153,13 +153,7 @@ beforeAll(async () => {
   await flush();
 });
 
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
-
-describe.each([
-  { engine: "pyiceberg", left: false },
-  { engine: "duckdb", left: false },
-  { engine: "spark", left: withoutSpark },
-])("$engine", ({ engine, left }) => {
+describe.each(ENGINES)("$engine", ({ engine, left }) => {
   test.skipIf(left)("[L1] reads every snapshot of rows and history, cell by cell", async () => {
     expect(expected.length).toBeGreaterThan(35);
     const reads = expected.map(({ phase, kind, snapshotId }) => ({ metadata: phase[kind], snapshotId }));

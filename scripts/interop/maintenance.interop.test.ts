@@ -22,7 +22,7 @@ import type { Column, TableSchema } from "../../schemas/index.ts";
 import { unwrap } from "../../schemas/index.ts";
 import { type RunningCatalogue, serveCatalogue } from "./catalogue-server.ts";
 import { inPlainForm, sorted, withoutNulls } from "./plain.ts";
-import { runPython } from "./python.ts";
+import { runPython, withoutSpark } from "./python.ts";
 
 const COLUMNS: Column[] = [
   { id: 1, name: "title", type: "string", nullable: true },
@@ -43,8 +43,6 @@ afterAll(() => {
   catalogue.close();
   rmSync(folder, { recursive: true });
 });
-
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
 
 const ask = <T>(engine: string, more: object = {}) =>
   runPython<T & { rows: Record<string, unknown>[] }>("maintenance.py", {

@@ -84,3 +84,13 @@ export async function runPython<T>(script: string, input: unknown): Promise<T> {
   if (code !== 0) throw new Error(`${script} ended with ${code}\n${stdout?.()}${stderr?.()}`);
   return JSON.parse(answer?.() ?? "");
 }
+
+/** Spark needs a Java that a machine may not have. */
+export const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
+
+/** Engines that read, and whether each is left out here. */
+export const ENGINES = [
+  { engine: "pyiceberg", left: false },
+  { engine: "duckdb", left: false },
+  { engine: "spark", left: withoutSpark },
+] as const;

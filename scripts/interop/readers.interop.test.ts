@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runPython } from "./python.ts";
+import { ENGINES, runPython } from "./python.ts";
 
 interface Sample {
   appended: { metadata: string; snapshotId: string };
@@ -22,13 +22,7 @@ const alien = { id: "1", title: "Alien", rating: 8.5, seen, raw: "AP8=" };
 const empty = { id: "9007199254740993", title: null, rating: null, seen: null, raw: null };
 const brazil = { id: "3", title: "Brazil 🎬", rating: 7.9, seen, raw: "" };
 
-const withoutSpark = process.env.LAKESYNC_WITHOUT_SPARK === "1";
-
-describe.each([
-  { engine: "pyiceberg", left: false },
-  { engine: "duckdb", left: false },
-  { engine: "spark", left: withoutSpark },
-])("$engine", ({ engine, left }) => {
+describe.each(ENGINES)("$engine", ({ engine, left }) => {
   type Ask = { metadata: string; snapshotId?: string };
   const tables = async (...asks: Ask[]) => {
     const found = await runPython<{ id: string }[][]>(

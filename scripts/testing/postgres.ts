@@ -62,8 +62,8 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function untilReady(url: string, server: ChildProcess): Promise<void> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; ) {
+async function untilReady(url: string, server: ChildProcess, milliseconds = 30_000): Promise<void> {
+  for (const deadline = Date.now() + milliseconds; Date.now() < deadline; ) {
     if (server.exitCode !== null) break;
     const client = new pg.Client({ connectionString: url });
     try {
@@ -78,8 +78,20 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
   throw new Error(`PostgreSQL did not answer at ${url}; its own words are above`);
 }
 
-/** Starts a server; `stop` ends it and removes its data. */
-export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
+export interface TestPostgres {
+  readonly url: string;
+  /** A folder that the server's account owns. */
+  readonly scratch: string;
+  /** Ends it and removes its data. */
+  stop(): Promise<void>;
+  /** Ends it with SIGKILL, as a machine's memory killer would. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`, on its data and port. */
+  restart(): Promise<void>;
+}
+
+/** Starts a server. @param quiet what it says of being killed is not shown */
+export async function startPostgres({ quiet = false } = {}): Promise<TestPostgres> {
   const account = unprivilegedAccount();
   const scratch = mkdtempSync(join(tmpdir(), "lakesync-pg-"));
   chmodSync(scratch, 0o755);
@@ -107,29 +119,56 @@ export async function startPostgres(): Promise<{ url: string; stop: () => Promis
     "-c",
     "log_min_messages=fatal",
   ];
-  const untilPipeCloses = '"$0" "$@" <&- & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf "$SCRATCH" 2>/dev/null';
-  const server = spawn("/bin/sh", ["-c", untilPipeCloses, join(bin, "postgres"), ...flags], {
-    ...account,
-    cwd: data,
-    detached: true, // Ctrl-C reaches the whole foreground group; the pipe alone ends the server
-    env: { ...process.env, SCRATCH: scratch },
-    stdio: ["pipe", "ignore", "inherit"],
-  });
-  const ended = new Promise<void>((done) => server.once("exit", () => done()));
+  const untilPipeCloses =
+    '"$0" "$@" <&- & pid=$!; read -r how; kill -INT $pid 2>/dev/null; wait $pid; [ "$how" = keep ] || rm -rf "$SCRATCH" 2>/dev/null';
+  const launch = () =>
+    spawn("/bin/sh", ["-c", untilPipeCloses, join(bin, "postgres"), ...flags], {
+      ...account,
+      cwd: data,
+      detached: true, // Ctrl-C reaches the whole foreground group; the pipe alone ends the server
+      env: { ...process.env, SCRATCH: scratch },
+      stdio: ["pipe", "ignore", quiet ? "ignore" : "inherit"],
+    });
+  let server = launch();
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  const ended = () =>
+    new Promise<void>((done) => {
+      if (server.exitCode !== null || server.signalCode !== null) done();
+      else server.once("exit", () => done());
+    });
   const stop = async () => {
     server.stdin?.end();
-    await ended;
+    await ended();
     rmSync(scratch, { recursive: true, force: true });
   };
+  const kill = async () => {
+    const postmaster = Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0]);
+    process.kill(postmaster, "SIGKILL");
+    server.stdin?.end("keep\n"); // the shell takes leave of it, or its name in the process table would seem alive
+    await ended();
+    await new Promise((done) => setTimeout(done, 100));
+  };
+  /** What served the killed one may take a moment to notice. */
+  const restart = async () => {
+    for (let attempt = 1; ; attempt++) {
+      server = launch();
+      try {
+        return await untilReady(url, server, attempt * 3_000);
+      } catch (error) {
+        server.stdin?.end("keep\n");
+        await ended();
+        if (attempt === 5) throw error;
+      }
+    }
+  };
 
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   try {
     await untilReady(url, server);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url, stop };
+  return { url, scratch, stop, kill, restart };
 }
 
 /** vitest's global set-up of the pg project. */

@@ -9,6 +9,7 @@
  *
  * The last line is `N passed, N failed`; the exit code is 1 if any failed.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { initParquetInNode } from "../../lake/node.ts";
 import { isLakeSyncError } from "../../schemas/index.ts";
@@ -32,7 +33,6 @@ const OPTIONS = {
 /** An engine takes a look at the lake this often. Milliseconds. */
 const ENGINE_MS = 10_000;
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const began = Date.now();
 const say = (line: string) => console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(7)}  ${line}`);
 

@@ -1,4 +1,5 @@
 /** Faults, one after the other and many at once, drawn from a seed. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../kernel/random.ts";
 import type { Tally } from "../kernel/tally.ts";
 import { BrowserDevice, NodeDevice } from "./devices.ts";
@@ -8,8 +9,6 @@ import type { Stage } from "./stage.ts";
 
 /** A fault and what mends it. Milliseconds. */
 const FAULT_MS = 120_000;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Storm {
   readonly #stage: Stage;

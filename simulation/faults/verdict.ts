@@ -1,4 +1,5 @@
 /** What has to be true once the faults have stopped, looked at from outside. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { checkLake, historyOf, type LakeView, type Reading } from "../lake.ts";
 import { ADMIN, difference, Oracle } from "../oracle.ts";
 import { type App, checkPromises, REJECTED, rejectedEdit } from "../promises.ts";
@@ -16,7 +17,6 @@ const STILL_MS = 60_000;
 /** Snapshots of a table that are read at the end of a round. */
 const SNAPSHOTS = 12;
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const columnIds = new Map(Object.keys(COLUMNS).map((name, at) => [String(at + 1), name]));
 
 export interface Check {

@@ -1,6 +1,6 @@
 /** Checkpoints are made by the maintenance queue's consumer, of one shard at a time, or on an operator's word. */
 import type { CheckpointSource } from "../../core/index.ts";
-import { call, type Env, type Plain, Router } from "../../durable-objects/index.ts";
+import { ask, type Env, Router } from "../../durable-objects/index.ts";
 import { type CheckpointSummary, writeCheckpoint } from "../../lake/index.ts";
 import { err, LakeSyncError, ok, type Result, type Seq, unwrap } from "../../schemas/index.ts";
 import { lakeOf } from "../destination.ts";
@@ -28,16 +28,14 @@ async function sourceOf(env: Env, router: Router, gatewayId: string, shard: stri
   const { version } = unwrap(await router.freshState(gatewayId));
   const stub = router.shard(gatewayId, shard);
   const address = { gatewayId, shard, version };
-  // RPC types its answers as disposable copies; what arrives is the plain value.
-  const ask = <T>(answer: Promise<unknown>) => call("shard", answer as Promise<Plain<T>>);
   return {
     gatewayId,
     shard,
-    start: () => ask(stub.checkpointStart(address)),
-    rows: (table, after) => ask(stub.checkpointRows(table, after)),
-    changes: (tables, since) => ask(stub.checkpointChanges([...tables], since)),
-    remembers: (seq) => ask(stub.remembers(seq)),
-    landed: (seq) => landed(env, gatewayId, shard, seq, () => ask(stub.progress())),
+    start: () => ask("shard", stub.checkpointStart(address)),
+    rows: (table, after) => ask("shard", stub.checkpointRows(table, after)),
+    changes: (tables, since) => ask("shard", stub.checkpointChanges([...tables], since)),
+    remembers: (seq) => ask("shard", stub.remembers(seq)),
+    landed: (seq) => landed(env, gatewayId, shard, seq, () => ask("shard", stub.progress())),
   };
 }
 

@@ -18,12 +18,12 @@ import {
   tableAccess,
 } from "../../core/index.ts";
 import {
+  ask,
   type CursorPart,
   call,
   type Env,
   encodeCursor,
   type Grant,
-  type Plain,
   type Router,
 } from "../../durable-objects/index.ts";
 import { type CheckpointPlace, chunkKey, isObjectName, isRun, lookUp, readCheckpoint } from "../../lake/index.ts";
@@ -37,6 +37,7 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { lakeOf } from "../destination.ts";
+import { placed } from "../range.ts";
 
 interface ServedChunk {
   readonly name: string;
@@ -183,17 +184,10 @@ async function stored(env: Env, key: string, request: Headers): Promise<Response
     "accept-ranges": "bytes",
   });
   if (!("body" in object)) return new Response(null, { status: 304, headers });
-  const range = request.has("range") ? rangeOf(object) : undefined;
+  const range = request.has("range") && object.range ? placed(object.range, object.size) : undefined;
   headers.set("content-length", String(range ? range.length : object.size));
   if (range) headers.set("content-range", `bytes ${range.offset}-${range.offset + range.length - 1}/${object.size}`);
   return new Response(object.body, { status: range ? 206 : 200, headers });
-}
-
-function rangeOf({ range, size }: R2ObjectBody): { offset: number; length: number } | undefined {
-  if (!range) return undefined;
-  const { offset, length, suffix } = range as { offset?: number; length?: number; suffix?: number };
-  if (suffix !== undefined) return { offset: size - suffix, length: suffix };
-  return { offset: offset ?? 0, length: length ?? size - (offset ?? 0) };
 }
 
 /** Rows that an index names, as the shard has them now. */
@@ -215,8 +209,8 @@ async function selected(
   const shard = router.shard(place.gatewayId, place.shard);
   const read = async (at: number): Promise<Uint8Array> => {
     const some = ids.slice(at, at + PICKED_AT_ONCE);
-    const picking = shard.pick(address, claims, schema.table, some) as unknown as Promise<Plain<PackedBatch[]>>;
-    return encodeChunk(unwrap(await call("shard", picking)).map((batch) => unwrap(decodeBatch(batch))));
+    const picked = unwrap(await ask<PackedBatch[]>("shard", shard.pick(address, claims, schema.table, some)));
+    return encodeChunk(picked.map((batch) => unwrap(decodeBatch(batch))));
   };
   // What is wrong is said with a status as long as nothing has been sent.
   let next: Promise<Uint8Array> | undefined = Promise.resolve(ids.length > 0 ? await read(0) : new Uint8Array(0));

@@ -1,7 +1,7 @@
 /** What the lake does not have yet, for who reads both (lakesync/analyst): edits from the logs of a table's shards. */
 import { z } from "zod";
 import { type HistoryText, historyOf, shardsOf } from "../../core/index.ts";
-import { call, type Plain } from "../../durable-objects/index.ts";
+import { ask } from "../../durable-objects/index.ts";
 import { deltasOf, LakeSyncError, parseIdentifier, type Seq, type TableSchema, unwrap } from "../../schemas/index.ts";
 import type { AppContext } from "../context.ts";
 import { readJson } from "../middleware/body.ts";
@@ -24,9 +24,8 @@ export async function unflushed(c: AppContext): Promise<Response> {
     shardsOf(state, [name]).map(async (shard) => {
       const address = { gatewayId, shard, version: state.version };
       const [from, until] = [(after[shard] ?? 0) as Seq, to[shard] as Seq | undefined];
-      // RPC types its answers as disposable copies; what arrives is the plain value.
-      const asking = router.shard(gatewayId, shard).unflushed(address, name, from, until) as unknown;
-      const page = unwrap(await call("shard", asking as Promise<Plain<UnflushedPage>>));
+      const asking = router.shard(gatewayId, shard).unflushed(address, name, from, until);
+      const page = unwrap(await ask<UnflushedPage>("shard", asking));
       return { shard, to: page.to, more: page.more, edits: editsOf(table, page.page, from) };
     }),
   );

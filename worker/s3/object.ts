@@ -1,4 +1,5 @@
 /** GetObject and HeadObject over an R2 binding. */
+import { type Part, placed } from "../range.ts";
 import { S3Error } from "./errors.ts";
 
 const CONDITIONS = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
@@ -22,7 +23,7 @@ export async function objectAnswer(bucket: R2Bucket, key: string, request: Reque
     if (known) return new Response(null, { status: 304, headers: headersOf(object) });
     throw new S3Error("PreconditionFailed", "The object is not as the request's conditions want it.");
   }
-  if (!headOnly) return answer(object, object.body, range && placed(range, object.size));
+  if (!headOnly) return answer(object, object.body, range && partOf(range, object.size));
   await object.body.cancel();
   return answer(object, null, undefined);
 }
@@ -43,11 +44,6 @@ const missing = () => new S3Error("NoSuchKey", "There is no such object.");
 const invalidRange = (size: number) =>
   new S3Error("InvalidRange", "The range begins past the end.", { "content-range": `bytes */${size}` });
 
-interface Part {
-  readonly offset: number;
-  readonly length: number;
-}
-
 /** One range (RFC 9110, section 14.1.2), as R2 has it; undefined where there is none, or one that may be ignored. */
 function rangeOf(header: string | null): R2Range | undefined {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
@@ -57,11 +53,10 @@ function rangeOf(header: string | null): R2Range | undefined {
   return length > 0 ? { offset: Number(first), length } : undefined;
 }
 
-function placed(range: R2Range, size: number): Part {
-  const offset = "suffix" in range ? Math.max(size - range.suffix, 0) : (range.offset ?? 0);
-  const length = Math.min("suffix" in range ? range.suffix : (range.length ?? size), size - offset);
-  if (length > 0) return { offset, length };
-  throw invalidRange(size);
+function partOf(range: R2Range, size: number): Part {
+  const part = placed(range, size);
+  if (!part) throw invalidRange(size);
+  return part;
 }
 
 const headersOf = (object: R2Object): Headers =>

@@ -1,0 +1,188 @@
+/** What goes wrong with a real PostgreSQL, and what operators are told. */
+import pg from "pg";
+import { expect, inject, onTestFinished, test } from "vitest";
+import { FlushScript } from "../../core/testing.ts";
+import { type TableSchema, unwrap } from "../../schemas/index.ts";
+import { PostgresAdapter, type PostgresOptions } from "./index.ts";
+
+let databases = 0;
+const TABLE: TableSchema = {
+  table: "todos",
+  version: 1,
+  columns: [{ id: 1, name: "title", type: "string", nullable: true }],
+  lastColumnId: 1,
+  shards: 0,
+};
+const script = () => new FlushScript(TABLE).edit("INSERT", "a", { title: "one" }).edit("INSERT", "b", { title: "two" });
+
+async function admin(sql: string, url: string = inject("postgresUrl")): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    for (const statement of sql.split(";\n")) await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Another database, user or port of the server's URL. */
+function urlOf(change: (url: URL) => void, base: string = inject("postgresUrl")): string {
+  const url = new URL(base);
+  change(url);
+  return url.href;
+}
+
+async function freshDatabase(): Promise<{ name: string; url: string }> {
+  const name = `errors_${process.pid}_${++databases}`;
+  await admin(`CREATE DATABASE ${name}`);
+  return { name, url: urlOf((url) => (url.pathname = `/${name}`)) };
+}
+
+function adapterOf(connectionString: string, options: Partial<PostgresOptions> = {}): PostgresAdapter {
+  const adapter = new PostgresAdapter({ connectionString, ...options });
+  onTestFinished(() => adapter.close());
+  return adapter;
+}
+
+async function flush(adapter: PostgresAdapter, batch = script().batch()) {
+  const ready = await adapter.ensureSchema(batch.table);
+  return ready.ok ? adapter.insertDeltas(batch) : ready;
+}
+
+const fails = (code: string, message: RegExp, details: object = {}) => ({
+  ok: false,
+  error: { code, message: expect.stringMatching(message), details },
+});
+
+test.each([
+  ["nobody listens", urlOf((url) => (url.port = "9"), "postgres://postgres@127.0.0.1/x"), /host and port/],
+  ["the host is unknown", "postgres://postgres@no-such-host.invalid/x", /host name|looked up/],
+])("[F2] a server that is not there: %s", async (_, url, remedy) => {
+  expect(await flush(adapterOf(url))).toMatchObject(fails("DestinationUnavailable", remedy));
+});
+
+test("[F2] a missing database and an unknown user are named with the remedy, and nothing secret is", async () => {
+  const wrong = {
+    database: urlOf((url) => (url.pathname = "/nowhere")),
+    user: urlOf((url) => (url.username = "mallory")),
+  };
+  expect(await flush(adapterOf(wrong.database))).toMatchObject(
+    fails("DestinationUnavailable", /does not exist; create it/),
+  );
+  expect(await flush(adapterOf(wrong.user))).toMatchObject(fails("DestinationUnavailable", /user or password/));
+  const secret = adapterOf("postgres://postgres:hunter2@127.0.0.1:9/x", { name: "WAREHOUSE" });
+  const result = await flush(secret);
+  expect(JSON.stringify(result)).not.toContain("hunter2");
+  expect(result).toMatchObject(fails("DestinationUnavailable", /^WAREHOUSE is not available/));
+});
+
+test("[F2] a read-only database keeps the flush waiting, and takes it once it may be written", async () => {
+  const { name, url } = await freshDatabase();
+  const first = adapterOf(url);
+  unwrap(await first.ensureSchema(TABLE));
+  await first.close();
+  await admin(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+  expect(await flush(adapterOf(url))).toMatchObject(
+    fails("DestinationUnavailable", /read-only/, { sqlState: "25006" }),
+  );
+  await admin(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
+  expect(unwrap(await flush(adapterOf(url)))).toMatchObject({ rows: 2, deltas: 2 });
+});
+
+test("[F2] a user without rights is told which", async () => {
+  const { name, url } = await freshDatabase();
+  const role = `reader_${name}`;
+  await admin(`CREATE ROLE ${role} LOGIN`);
+  const adapter = adapterOf(urlOf((each) => (each.username = role), url));
+  expect(await flush(adapter)).toMatchObject(fails("DestinationUnavailable", /grant CREATE/, { sqlState: "42501" }));
+});
+
+test("[F3] a table that somebody else made, and a constraint that does not hold, are refused by name", async () => {
+  const { url } = await freshDatabase();
+  await admin("CREATE TABLE todos (id int)", url);
+  expect(await flush(adapterOf(url))).toMatchObject(fails("DestinationRefused", /did not make/, { table: "todos" }));
+  await admin("DROP TABLE todos", url);
+  const adapter = adapterOf(url);
+  unwrap(await adapter.ensureSchema(TABLE));
+  await admin("ALTER TABLE todos ADD CONSTRAINT short CHECK (length(title) < 3)", url);
+  expect(await flush(adapter)).toMatchObject(
+    fails("DestinationRefused", /constraint short.*drop it/, { table: "todos", constraint: "short" }),
+  );
+  expect(unwrap(await adapter.progress(TABLE))).toEqual([]);
+  await admin("ALTER TABLE todos DROP CONSTRAINT short", url);
+  expect(unwrap(await flush(adapter))).toMatchObject({ deltas: 2 });
+});
+
+test("[F3] a table that somebody dropped is named with the remedy", async () => {
+  const { url } = await freshDatabase();
+  const adapter = adapterOf(url);
+  unwrap(await adapter.ensureSchema(TABLE));
+  await admin("DROP TABLE todos", url);
+  expect(await flush(adapter)).toMatchObject(fails("DestinationRefused", /lakesync_tables/, { sqlState: "42P01" }));
+});
+
+test("[F1] a flush that a deadlock broke off is done again at once", async () => {
+  const { url } = await freshDatabase();
+  const adapter = adapterOf(url);
+  unwrap(await flush(adapter));
+  const other = new pg.Client({ connectionString: url });
+  await other.connect();
+  onTestFinished(() => other.end());
+  // The other waits longer before it looks for a deadlock: the adapter is the one that is broken off.
+  await other.query("SET deadlock_timeout = '60s'");
+  await other.query("BEGIN");
+  await other.query("UPDATE todos SET title = 'theirs' WHERE _id = 'a'");
+  const both = script().edit("UPDATE", "a", { title: "ours" });
+  const flushed = adapter.insertDeltas(both.batch(2));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await other.query("SELECT * FROM lakesync_tables FOR UPDATE");
+  await other.query("COMMIT");
+  expect(unwrap(await flushed)).toMatchObject({ rows: 1, deltas: 1 });
+  expect(unwrap(await adapter.getLatestState({ table: TABLE, limit: 1 })).columns[0]?.values).toEqual(["ours"]);
+});
+
+test("rows that others write are rows, older than any delta; values that they change stand until a newer delta", async () => {
+  const { url } = await freshDatabase();
+  const adapter = adapterOf(url);
+  unwrap(await flush(adapter));
+  await admin(
+    "INSERT INTO todos (_id, title) VALUES ('c', 'theirs');\nUPDATE todos SET title = 'changed' WHERE _id = 'a'",
+    url,
+  );
+  const titles = async () => unwrap(await adapter.getLatestState({ table: TABLE, limit: 9 })).columns[0]?.values;
+  expect(await titles()).toEqual(["changed", "two", "theirs"]);
+  const next = script().edit("UPDATE", "c", { title: "ours" }).edit("UPDATE", "a", { title: "newer" });
+  expect(unwrap(await adapter.insertDeltas(next.batch(2)))).toMatchObject({ rows: 2 });
+  expect(await titles()).toEqual(["newer", "two", "ours"]);
+});
+
+test("the change log can be read by SQL, edit by edit, with typed columns", async () => {
+  const { url } = await freshDatabase();
+  const table: TableSchema = {
+    ...TABLE,
+    columns: [
+      ...TABLE.columns,
+      { id: 2, name: "at", type: "timestamp", nullable: true },
+      { id: 3, name: "raw", type: "bytes", nullable: true },
+    ],
+    lastColumnId: 3,
+  };
+  const edits = new FlushScript(table)
+    .edit("INSERT", "a", { title: '\\u0000 "', at: "253402300799999999", raw: "AAE=" })
+    .edit("UPDATE", "a", { title: null })
+    .edit("DELETE", "a");
+  unwrap(await flush(adapterOf(url), edits.batch()));
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  onTestFinished(() => client.end());
+  const { rows } = await client.query(
+    `SELECT _gateway, _shard, _seq::int, _op, _id, _client_id, title, at::text, raw, _cells FROM todos__changes ORDER BY _seq`,
+  );
+  const own = { _gateway: "demo", _shard: "main", _id: "a", _client_id: "c" };
+  expect(rows).toMatchObject([
+    { ...own, _seq: 1, _op: "INSERT", title: '\\u0000 "', raw: Buffer.from([0, 1]) },
+    { ...own, _seq: 2, _op: "UPDATE", title: null, at: null, _cells: { "1": null } },
+    { ...own, _seq: 3, _op: "DELETE", title: null, _cells: {} },
+  ]);
+  expect(rows[0].at).toMatch(/^9999-12-31 23:59:59\.999999/);
+});
