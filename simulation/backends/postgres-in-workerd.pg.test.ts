@@ -1,9 +1,9 @@
 /** The contract of destinations, kept by a PostgresAdapter that runs in workerd behind a Hyperdrive binding. */
 import { join } from "node:path";
 import { afterAll, beforeAll, inject } from "vitest";
-import { databaseAdapterContract } from "../core/testing.ts";
-import { GatewayServer } from "./index.ts";
-import { RemoteAdapter } from "./testing/remote-adapter.ts";
+import { databaseAdapterContract } from "../../core/testing.ts";
+import { GatewayServer } from "../../server/index.ts";
+import { RemoteAdapter } from "./remote-adapter.ts";
 
 let server: GatewayServer;
 let schemas = 0;
@@ -14,7 +14,7 @@ beforeAll(async () => {
     gatewayId: "contract",
     jwtSecret: "a secret for tests only, 32 bytes and more",
     persistence: "memory",
-    entry: join(import.meta.dirname, "testing", "adapter-worker.ts"),
+    entry: join(import.meta.dirname, "adapter-worker.ts"),
     // A binding wants a password; this server asks for none.
     backends: { HYPERDRIVE: inject("postgresUrl").replace("postgres@", "postgres:none@") },
     vars: { LOG_LEVEL: "error" },

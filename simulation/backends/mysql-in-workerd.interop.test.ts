@@ -1,10 +1,10 @@
 /** The contract of destinations, kept by a MySQLAdapter that runs in workerd behind a Hyperdrive binding. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe } from "vitest";
-import { startMariadb, type TestMariadb } from "../adapters/testing.ts";
-import { databaseAdapterContract } from "../core/testing.ts";
-import { GatewayServer } from "./index.ts";
-import { RemoteAdapter } from "./testing/remote-adapter.ts";
+import { startMariadb, type TestMariadb } from "../../adapters/testing.ts";
+import { databaseAdapterContract } from "../../core/testing.ts";
+import { GatewayServer } from "../../server/index.ts";
+import { RemoteAdapter } from "./remote-adapter.ts";
 
 describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
   let mariadb: TestMariadb;
@@ -18,7 +18,7 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
       gatewayId: "contract",
       jwtSecret: "a secret for tests only, 32 bytes and more",
       persistence: "memory",
-      entry: join(import.meta.dirname, "testing", "adapter-worker.ts"),
+      entry: join(import.meta.dirname, "adapter-worker.ts"),
       backends: { HYPERDRIVE: mariadb.url },
       vars: { LOG_LEVEL: "error" },
     });
