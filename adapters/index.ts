@@ -18,4 +18,5 @@ export {
   type MigrationProgress,
   migrateAdapter,
 } from "./migrate.ts";
+export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";

@@ -134,10 +134,14 @@ export function tableAccess(rules: SyncRules, table: TableSchema, claims: Claims
   };
 }
 
-/** Values of one column, one of which every row of a bucket has. */
+type Value = Exclude<Scalar, null>;
+
+/** What every row of a bucket has in one column: a value in one of the ranges that holds. */
 export interface Selector {
-  readonly columnId: number;
-  readonly values: readonly Scalar[];
+  readonly column: Column;
+  /** Ends included; one that is left out is open. */
+  readonly ranges: readonly { readonly from?: Value; readonly to?: Value }[];
+  readonly holds: (value: Value) => boolean;
 }
 
 /**
@@ -146,26 +150,45 @@ export interface Selector {
  */
 export function selectorsOf(rules: SyncRules, table: TableSchema, claims: Claims): Selector[] | undefined {
   const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
-  const selectors = buckets.map((b) => b.filters.map((f) => selectorOf(f, table, claims)).find((s) => s !== undefined));
+  const selectors = buckets.map((b) => selectorOf(b, table, claims));
   return selectors.every((s) => s !== undefined) ? selectors : undefined;
 }
 
-function selectorOf(filter: Filter, table: TableSchema, claims: Claims): Selector | undefined {
-  const column = indexable(filter, table);
-  return column && { columnId: column.id, values: operands(filter, column.type, claims) ?? [] };
+function selectorOf(bucket: Bucket, table: TableSchema, claims: Claims): Selector | undefined {
+  const [column] = selectiveColumns(bucket, table);
+  if (!column) return undefined;
+  const { type } = column;
+  const filters = bucket.filters.filter((f) => f.column === column.name);
+  const sees = allOf(filters, table, claims);
+  const holds = (value: Value) => sees(() => value);
+  const given = filters.map((f) => ({ op: f.op, values: operands(f, type, claims) ?? [] }));
+  if (given.some(({ values }) => values.length === 0)) return { column, ranges: [], holds }; // nothing is seen
+  const equal = given.find(({ op }) => isEquality(op));
+  if (equal) return { column, ranges: equal.values.map((value) => ({ from: value, to: value })), holds };
+  const least = given.flatMap(({ op, values }) => (op === "gt" || op === "gte" ? values : []));
+  const most = given.flatMap(({ op, values }) => (op === "lt" || op === "lte" ? values : []));
+  const [from] = least.sort((a, b) => compareScalars(type, b, a));
+  const [to] = most.sort((a, b) => compareScalars(type, a, b));
+  return { column, ranges: [{ ...(from !== undefined && { from }), ...(to !== undefined && { to }) }], holds };
 }
 
-/** Equal values have one form, but for JSON. */
-function indexable(filter: Filter, table: TableSchema): Column | undefined {
-  const equality = filter.op === "eq" || filter.op === "in";
-  return table.columns.find((c) => equality && c.name === filter.column && c.type !== "json");
+const isEquality = (op: Operator): boolean => op === "eq" || op === "in";
+
+/**
+ * Columns that a bucket's rows may be found by, the best first: those of equalities, or else one that is compared. What differs
+ * from a value is most of the table: a scan is cheaper (decision 0087).
+ */
+function selectiveColumns({ filters }: Bucket, table: TableSchema): Column[] {
+  // Equal values have one form, but for JSON.
+  const columnOf = (f: Filter) => table.columns.find((c) => c.name === f.column && c.type !== "json");
+  const equal = filters.filter((f) => isEquality(f.op)).flatMap((f) => columnOf(f) ?? []);
+  return equal.length > 0 ? equal : filters.flatMap((f) => (f.op === "neq" ? [] : (columnOf(f) ?? []))).slice(0, 1);
 }
 
 /** Ids of the columns that selectors may be of. */
 export function indexedColumns(rules: SyncRules, table: TableSchema): number[] {
   const buckets = rules.buckets.filter((b) => b.tables.includes(table.table));
-  const columns = buckets.flatMap((b) => b.filters.flatMap((f) => indexable(f, table) ?? []));
-  return [...new Set(columns.map((c) => c.id))];
+  return [...new Set(buckets.flatMap((b) => selectiveColumns(b, table).map((c) => c.id)))];
 }
 
 /** Whether a token may see a row, given by column name. */

@@ -27,6 +27,11 @@ export interface GatewayServerOptions {
   readonly cronMs?: number;
   /** Entry of a Worker of your own that embeds `lakesync/gateway`; the edge Worker by default. */
   readonly entry?: string;
+  /**
+   * Databases that tables may name as their backend: `{ WAREHOUSE: "postgres://user:password@host/database" }`. The Worker
+   * sees them as Hyperdrive bindings.
+   */
+  readonly backends?: Readonly<Record<string, string>>;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
@@ -58,6 +63,7 @@ export class GatewayServer {
       assets,
       vars,
       entry,
+      backends,
     } = this.#options;
     const { modules, root } = await workerBundle(entry);
     const { workerOptions } = unstable_getMiniflareWorkerOptions(
@@ -78,6 +84,7 @@ export class GatewayServer {
           modules: [...modules],
           modulesRoot: root,
           bindings,
+          ...(backends && { hyperdrives: { ...backends } }),
           ...(assets !== undefined && site && { assets: site }),
         },
       ],

@@ -1,9 +1,13 @@
-/** Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its own catalogue or another. */
+/**
+ * Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its own catalogue or another, or the database that
+ * a table's schema names.
+ */
 import { zstdDecompressSync } from "node:zlib";
 import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
 import { catalogueServer, type Env, lakeLocation } from "../durable-objects/index.ts";
 import { catalogueOf, IcebergAdapter, initParquet, initZstd, type LakeDeps, R2Store } from "../lake/index.ts";
+import { TableBackends } from "./backends.ts";
 import { foreignCatalogue } from "./catalogue.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
@@ -23,5 +27,6 @@ export function lakeOf(env: Env, gatewayId: string): LakeDeps {
   };
 }
 
+/** Each table in its backend. Close it: a database's connections end with it. */
 export const destinationFor = (env: Env, gatewayId: string): DatabaseAdapter =>
-  new IcebergAdapter(lakeOf(env, gatewayId));
+  new TableBackends(env, gatewayId, new IcebergAdapter(lakeOf(env, gatewayId)));

@@ -10,6 +10,7 @@ import {
 } from "../core/index.ts";
 import { ask, type Env, type FlushMessage } from "../durable-objects/index.ts";
 import { err, LakeSyncError, type Result } from "../schemas/index.ts";
+import { backendOf, LAKE } from "./backends.ts";
 import { destinationFor } from "./destination.ts";
 import { noteFlush } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
@@ -17,12 +18,14 @@ import { log } from "./middleware/log.ts";
 /** Flushes everything that was in a shard's log when called. */
 export async function flushShard(env: Env, message: FlushMessage): Promise<FlushSummary> {
   const written: string[] = [];
+  const destination = destinationFor(env, message.gatewayId);
   const summary = await flushOnce({
     source: sourceOf(env, message),
-    destination: guarded(destinationFor(env, message.gatewayId), written),
+    destination: guarded(destination, written),
     clock: { now: () => Date.now() },
     token: crypto.randomUUID(),
   }).catch(failedFlush);
+  await destination.close();
   if (summary.state === "flushed") written.push(checkpointDuty(message.shard));
   await noteFlush(env, message.gatewayId, written);
   return summary;
@@ -30,7 +33,7 @@ export async function flushShard(env: Env, message: FlushMessage): Promise<Flush
 
 /**
  * A bug in a destination is a failure of its batch, told and counted like any other (F3).
- * @param written takes the names of tables that something was written to
+ * @param written takes the names of the lake's tables that something was written to
  */
 function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destination"] {
   const guard = async <T>(answer: Promise<Result<T, LakeSyncError>>): Promise<Result<T, LakeSyncError>> => {
@@ -45,7 +48,9 @@ function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destin
     ensureSchema: (table) => guard(adapter.ensureSchema(table)),
     insertDeltas: async (batch) => {
       const receipt = await guard(adapter.insertDeltas(batch));
-      if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0) written.push(batch.table.table);
+      const { table } = batch;
+      if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0 && backendOf(table) === LAKE)
+        written.push(table.table);
       return receipt;
     },
   };

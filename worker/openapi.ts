@@ -234,7 +234,7 @@ function adminPaths(): JsonObject {
       put: operation({
         id: "putTable",
         summary: "Makes a table, adds nullable columns to it, or moves it to other shards.",
-        codes: [...SIGNED, ...BODY, "Conflict"],
+        codes: [...SIGNED, ...BODY, "BadConfig", "Conflict"],
         body: json("TableDefinition"),
         answer: json("Table"),
       }),
@@ -243,6 +243,25 @@ function adminPaths(): JsonObject {
         summary: "A table's schema.",
         codes: [...SIGNED, "NotFound"],
         answer: json("Table"),
+      }),
+    },
+    "/v1/{gatewayId}/admin/backends": {
+      get: operation({
+        id: "getBackends",
+        summary: "The lake and the databases that there are, by their bindings' names, and which table is in which.",
+        codes: SIGNED,
+        answer: media({ type: "object", additionalProperties: true }),
+      }),
+      put: operation({
+        id: "putBackends",
+        summary: "Which backend tables go to, from the next flush on; what another backend has stays there.",
+        codes: [...SIGNED, ...BODY, "BadConfig", "NotFound", "Conflict"],
+        body: media({
+          type: "object",
+          required: ["tables"],
+          properties: { tables: { type: "object", additionalProperties: { type: "string" } } },
+        }),
+        answer: media({ type: "object", additionalProperties: true }),
       }),
     },
     "/v1/{gatewayId}/admin/sync-rules": {
@@ -320,7 +339,8 @@ function adminPaths(): JsonObject {
     "/v1/{gatewayId}/admin/status": {
       get: operation({
         id: "status",
-        summary: "Shards, seqs, what waits to be flushed, sockets, the lake's debt and last maintenance.",
+        summary:
+          "Shards, seqs, what waits to be flushed, each backend's lag, sockets, the lake's debt and last maintenance.",
         codes: SIGNED,
         answer: media({ type: "object", additionalProperties: true }),
       }),

@@ -42,10 +42,12 @@ export async function rebuildOne(
     digests: (names) => ask(stub.rebuiltDigests(names)),
     end: (at) => ask(stub.rebuildEnd(address, at)),
   };
-  const deps = { store: lakeOf(env, gatewayId).store, history: destinationFor(env, gatewayId) };
+  const history = destinationFor(env, gatewayId);
+  const deps = { store: lakeOf(env, gatewayId).store, history };
   const started = Date.now();
   let report = await rebuildShard(deps, target, { ...options, force });
   while (report.ok && report.value.state === "more" && Date.now() - started < REQUEST_MS)
     report = await rebuildShard(deps, target, options);
+  await history.close();
   return report;
 }

@@ -10,6 +10,7 @@ import { layoutOf, TableDigest } from "../core/index.ts";
 import { call, type Env, Router } from "../durable-objects/index.ts";
 import { lakeContent } from "../lake/index.ts";
 import { type TableSchema, unwrap } from "../schemas/index.ts";
+import { backendOf, LAKE } from "./backends.ts";
 import { lakeOf } from "./destination.ts";
 
 interface TableVerdict {
@@ -23,7 +24,7 @@ interface TableVerdict {
     readonly kept: string;
     readonly counted: string;
   }[];
-  /** Absent while the lake has no such table. `current`: nothing waits to be flushed. */
+  /** Absent while the lake has no such table, and for one that is kept in a database. `current`: nothing waits to be flushed. */
   readonly lake?: { readonly ok: boolean; readonly current: boolean; readonly counted: string; readonly said: string };
   /** Absent where the caller sent none. */
   readonly device?: { readonly ok: boolean; readonly digest: string };
@@ -60,7 +61,7 @@ async function verdictOf(
   held: string | undefined,
 ): Promise<TableVerdict> {
   const now = TableDigest.sum(shards.map(({ counted }) => counted));
-  const content = await lakeContent(lakeOf(env, gatewayId), table);
+  const content = backendOf(table) === LAKE ? await lakeContent(lakeOf(env, gatewayId), table) : undefined;
   const said = content && TableDigest.sum(Object.values(content.said)).content;
   const current = shards.every(({ flushed }) => flushed);
   const lake = content && {

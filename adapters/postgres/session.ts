@@ -47,6 +47,14 @@ export class PostgresSession implements SqlWriter {
       [own.map((name) => this.#name(name))],
     );
     if (found?.n === own.length) return;
+    const [there] = await this.#query<{ there: boolean }>("SELECT to_regnamespace($1) IS NOT NULL AS there", [
+      this.#schema,
+    ]);
+    if (!there?.there) await this.#query(`CREATE SCHEMA IF NOT EXISTS ${this.#schema}`);
+    // Postgres's own compression takes longer than all else that a flush does.
+    const [storage] = await this.#query<{ lz4: boolean }>(
+      "SELECT 'lz4' = ANY (enumvals) AS lz4 FROM pg_settings WHERE name = 'default_toast_compression'",
+    );
     await this.#client.query(`
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tables")} (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
@@ -56,7 +64,7 @@ export class PostgresSession implements SqlWriter {
         shard text COLLATE "C" NOT NULL, seq bigint NOT NULL, digest text, UNIQUE (table_id, gateway, shard));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_changes")} (
         source integer NOT NULL, last bigint NOT NULL, first bigint NOT NULL,
-        body text STORAGE EXTERNAL NOT NULL, PRIMARY KEY (source, last));
+        body text ${storage?.lz4 ? "COMPRESSION lz4" : "STORAGE EXTERNAL"} NOT NULL, PRIMARY KEY (source, last));
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tombstones")} (
         table_id integer NOT NULL, row_id text COLLATE "C" NOT NULL, died timestamptz NOT NULL, state text NOT NULL,
         PRIMARY KEY (table_id, row_id));

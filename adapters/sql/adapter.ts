@@ -241,9 +241,12 @@ class Flush {
       if (source.seq >= page.to) return { rows: 0, deltas: 0 };
       const begun = (page.entries[0]?.seq ?? page.to) <= source.seq; // by another delivery of the same edits
       const entries = begun ? page.entries.filter(({ seq }) => seq > source.seq) : page.entries;
-      const rows = await this.#merge(writer, record, entries);
       const chunks = begun && page.logged ? chunksOf(entries) : page.chunks;
-      if (chunks.length > 0) await writer.append(source, chunks);
+      // The database takes the log while the rows are merged here.
+      const [rows] = await Promise.all([
+        this.#merge(writer, record, entries),
+        chunks.length > 0 && writer.append(source, chunks),
+      ]);
       if (page.to === toSeq) await writer.forget(record, toMs - TOMBSTONE_MS);
       await writer.advance(source, page.to, page.digest);
       return { rows, deltas: page.logged ? entries.length : 0 };

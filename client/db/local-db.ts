@@ -282,7 +282,10 @@ export class LocalDB implements Queryable {
   /** @internal Another name for this database: the old one belongs to another user. */
   async renewClientId(): Promise<void> {
     const clientId = randomName(this.platform.random) as ClientId;
-    await this.transaction((tx) => tx.setMeta("client_id", clientId));
+    await this.transaction(async (tx) => {
+      await tx.setMeta("client_id", clientId);
+      await tx.setMeta("cursor", ""); // as in prepare()
+    });
     this.#clientId = clientId;
   }
 
@@ -367,11 +370,12 @@ async function prepare(driver: Driver, platform: Platform): Promise<ClientId> {
   const meta = new Map(rows as readonly [string, string][]);
   if (Number(meta.get("format") ?? FORMAT) > FORMAT)
     throw new LakeSyncError("BadConfig", "The database was written by a newer version of LakeSync; update this app.");
+  // What the old name wrote, and may not see, the gateway takes off the old name only: a copy starts anew.
   const copied = meta.get("identity") !== driver.identity;
   const clientId = copied ? randomName(platform.random) : (meta.get("client_id") as string);
   if (copied) {
     const values = JSON.stringify(
-      Object.entries({ format: String(FORMAT), client_id: clientId, identity: driver.identity }),
+      Object.entries({ format: String(FORMAT), client_id: clientId, identity: driver.identity, cursor: "" }),
     );
     await driver.execute(
       "INSERT OR REPLACE INTO lakesync_meta (key, value) SELECT value ->> 0, value ->> 1 FROM json_each(?)",

@@ -29,7 +29,7 @@ const tableSchema = z.object({
 export type TableCheckpoint = z.infer<typeof tableSchema>;
 
 export const manifestSchema = z.object({
-  format: z.literal(1),
+  format: z.literal(2),
   shard: z.string(),
   /** Every row is as it was here; a device goes on from here. */
   seq: z.int(),

@@ -1,17 +1,18 @@
 /** The objects of a checkpoint, written and read. */
 import {
   type ByteRange,
-  bucketsOf,
   type CheckpointManifest,
   type ChunkInfo,
   type ChunkRest,
-  INDEX_BUCKETS,
+  INDEX_PARTS,
   type IndexRun,
   idsIn,
   type LakeAdapter,
   manifestSchema,
+  partsFor,
+  type Selector,
 } from "../../core/index.ts";
-import { type DeltaBatch, decodeChunk, encodeChunk, LakeSyncError, type Scalar, unwrap } from "../../schemas/index.ts";
+import { type DeltaBatch, decodeChunk, encodeChunk, LakeSyncError, unwrap } from "../../schemas/index.ts";
 import { gunzip, gzip, sha256Of } from "./gzip.ts";
 import { type CheckpointPlace, chunkKey, manifestKey, objectKey } from "./keys.ts";
 
@@ -64,44 +65,62 @@ export async function getChunk(
   return { batches: unwrap(decodeChunk(chunk)), rest: JSON.parse(text.decode(rest)) as ChunkRest };
 }
 
-/** An index run: where each bucket begins, four bytes each and the end; then the buckets, each compressed by itself. */
-const HEAD_BYTES = (INDEX_BUCKETS + 1) * 4;
+/** An index run: where each part begins, four bytes each, and the end; then the parts, each compressed by itself. */
+const HEAD_BYTES = (INDEX_PARTS + 1) * 4;
 
 export async function putIndexRun(store: LakeAdapter, place: RunPlace, run: IndexRun): Promise<string> {
-  const texts = run.texts();
-  const nothing = new Uint8Array(0);
-  const buckets = await Promise.all(texts.map((bucket) => (bucket === "{}" ? nothing : gzip(utf8.encode(bucket)))));
-  const bytes = new Uint8Array(HEAD_BYTES + buckets.reduce((sum, bucket) => sum + bucket.length, 0));
+  const parts = await Promise.all(run.parts().map((part) => gzip(utf8.encode(part))));
+  const bytes = new Uint8Array(HEAD_BYTES + parts.reduce((sum, part) => sum + part.length, 0));
   const view = new DataView(bytes.buffer);
   let at = HEAD_BYTES;
-  buckets.forEach((bucket, index) => {
+  for (let index = 0; index <= INDEX_PARTS; index++) {
     view.setUint32(index * 4, at);
-    bytes.set(bucket, at);
-    at += bucket.length;
-  });
-  view.setUint32(INDEX_BUCKETS * 4, at);
+    const part = parts[index];
+    if (part) bytes.set(part, at);
+    at += part?.length ?? 0;
+  }
   return put(store, (name) => objectKey(place, place.run, "index", name), bytes);
 }
 
-/** Ids of rows that may have one of these values in the column that a run is of. */
+/** Ids of rows that may have what selectors of the run's column ask for. */
 export async function lookUp(
   store: LakeAdapter,
   place: RunPlace,
   name: string,
-  values: readonly Scalar[],
+  selectors: readonly Selector[],
 ): Promise<string[]> {
   const key = objectKey(place, place.run, "index", name);
   const read = async (range: ByteRange) => unwrap(await store.get(key, range));
   const head = await read({ offset: 0, length: HEAD_BYTES });
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  const ids = await Promise.all(
-    [...bucketsOf(values)].map(async ([bucket, some]) => {
-      const [from, to] = [view.getUint32(bucket * 4), view.getUint32(bucket * 4 + 4)];
-      if (from === to) return [];
-      return idsIn(text.decode(await gunzip(await read({ offset: from, length: to - from }), key)), some);
-    }),
-  );
-  return ids.flat();
+  const startOf = (part: number): number => view.getUint32(part * 4);
+  /** Parts behind each other are one read. */
+  const readParts = async (first: number, last: number): Promise<string[]> => {
+    const offset = startOf(first);
+    const bytes = await read({ offset, length: startOf(last + 1) - offset });
+    const texts: string[] = [];
+    for (let part = first; part <= last; part++) {
+      const zipped = bytes.subarray(startOf(part) - offset, startOf(part + 1) - offset);
+      texts.push(text.decode(await gunzip(zipped, key)));
+    }
+    return texts;
+  };
+  const [directory = "[]"] = await readParts(0, 0);
+  const ids = new Set<string>();
+  for (const [first, last] of runsOf(partsFor(directory, selectors)))
+    for (const block of await readParts(first, last)) for (const id of idsIn(block, selectors)) ids.add(id);
+  return [...ids];
+}
+
+/** First and last of numbers behind each other. */
+function runsOf(numbers: readonly number[]): [number, number][] {
+  const runs: [number, number][] = [];
+  for (const number of numbers) {
+    const run = runs.at(-1);
+    if (run && run[1] === number - 1) run[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs;
 }
 
 /** A shard's checkpoint in force; undefined when there is none yet. */
@@ -112,7 +131,9 @@ export async function readCheckpoint(
   const key = manifestKey(place);
   const found = await store.get(key);
   if (!found.ok && found.error.code === "NotFound") return undefined;
-  const parsed = manifestSchema.safeParse(JSON.parse(text.decode(unwrap(found))));
+  const manifest = JSON.parse(text.decode(unwrap(found)));
+  if (manifest?.format === 1) return undefined; // its indexes are of another kind; the next checkpoint takes its place
+  const parsed = manifestSchema.safeParse(manifest);
   if (parsed.success) return parsed.data;
   throw new LakeSyncError("Corrupt", `${key} is not a checkpoint's manifest; delete it, and make a new checkpoint.`);
 }

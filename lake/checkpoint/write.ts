@@ -289,15 +289,16 @@ class Writer {
     for (const packed of rows) {
       const row = open.builder.add(packed);
       if (row && !open.late) open.sum.add(rowDigest(packed.id, row.state, open.nameOf));
-      if (row) for (const id of open.table.indexed) this.#index(open.table, id, cellOf(row.state, id), packed.id);
+      if (row) for (const id of open.table.indexed) this.#index(open, id, cellOf(row.state, id), packed.id);
       if (open.builder.full) await this.#close(open);
     }
   }
 
-  #index(table: DraftTable, columnId: number, value: ReturnType<typeof cellOf>, id: string): void {
-    if (value === null || value === undefined) return;
+  #index({ table, source }: Open, columnId: number, value: ReturnType<typeof cellOf>, id: string): void {
+    const column = source.schema.columns.find((c) => c.id === columnId);
+    if (value === null || value === undefined || !column) return;
     const name = `${table.table}.${columnId}`;
-    const held = this.#runs.get(name) ?? { table, columnId, run: new IndexRun() };
+    const held = this.#runs.get(name) ?? { table, columnId, run: new IndexRun(column.type) };
     this.#runs.set(name, held);
     held.run.add(value, id);
   }
@@ -335,7 +336,7 @@ function manifestOf(
   const previous = (old?.previous ?? []).filter(({ untilMs }) => untilMs > nowMs);
   if (old) previous.push({ run: old.run, untilMs: nowMs + graceMs });
   return {
-    format: 1,
+    format: 2,
     shard,
     seq,
     mapVersion: draft.mapVersion,

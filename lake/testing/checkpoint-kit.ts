@@ -56,9 +56,9 @@ export async function served(
     }
     const selectors = selectorsOf(rules, schema, claims);
     if (!selectors) return undefined;
-    for (const { columnId, values } of selectors)
-      for (const run of indexes.find((index) => index.columnId === columnId)?.runs ?? [])
-        batches.push(...engine.pick(claims, table, await lookUp(store, place, run, values)));
+    for (const selector of selectors)
+      for (const run of indexes.find((index) => index.columnId === selector.column.id)?.runs ?? [])
+        batches.push(...engine.pick(claims, table, await lookUp(store, place, run, [selector])));
   }
   return batches;
 }

@@ -34,6 +34,7 @@ export function missingSystemPackages(): string[] {
   return [
     ...(systemPython() === undefined ? ["python3", "python3-venv"] : []),
     ...(runs("java", ["-version"]) ? [] : ["default-jre-headless"]),
+    ...(runs("mariadbd", ["--version"]) ? [] : ["mariadb-server"]),
   ];
 }
 

@@ -170,6 +170,11 @@ export const CLIENT_BUGS: readonly Bug[] = [
     ],
   },
   {
+    name: "copy-keeps-the-cursor",
+    what: "a copied database goes on from where its original was",
+    edits: [{ file: LOCAL_DB, find: ', cursor: "" }),', replace: " })," }],
+  },
+  {
     name: "clock-forgotten",
     what: "a device that starts again forgets which stamps it gave out",
     edits: [

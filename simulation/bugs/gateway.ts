@@ -138,7 +138,7 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: PULL,
-        find: "  if (position && position.seq < listedAfter(context.sql, head)) return err(expired());",
+        find: "  if (position && position.seq < Math.max(context.floor, listedAfter(context.sql, head))) return err(expired());",
         replace: "",
       },
     ],
@@ -240,7 +240,11 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     name: "alarm-after-log",
     what: "a shard sets its alarm after the log has grown, and may die between the two",
     edits: [
-      { file: SHARD, find: "      await this.#arm();\n", replace: "" },
+      {
+        file: SHARD,
+        find: "input.clientId)));\n      await this.#arm();\n",
+        replace: "input.clientId)));\n",
+      },
       {
         file: SHARD,
         find: "if (this.#engine.head > before) this.#moved(address);",

@@ -141,11 +141,17 @@ test("[PL7] [PL5] rules that change between manifest, chunks and pull show nothi
   await make(gateway);
   expect((await served(gateway, token)).chunks).toHaveLength(1);
   expect((await bootstrap(gateway, "alice")).device.content).toEqual((await fromZero(gateway, "alice")).content);
-  // A bucket without an equality cannot be looked up.
+  // Nor for rules that compare another column; the next checkpoint has it.
   await gateway.putRules([
     { name: "urgent", tables: ["todos"], filters: [{ column: "priority", op: "gt", value: 3 }] },
   ]);
   expect((await served(gateway, token)).chunks).toEqual([]);
+  const urgent = [7, 42].map((n) => delta("UPDATE", `row-000${String(n).padStart(2, "0")}`, { priority: n }));
+  await gateway.request(await gateway.admin(), "POST", "/push", { clientId: "root-device", deltas: urgent });
+  await make(gateway);
+  const { device: looking, installed } = await bootstrap(gateway, "alice");
+  expect(installed).toBe(2);
+  expect(looking.content).toEqual((await fromZero(gateway, "alice")).content);
 });
 
 test("[CK2] a chunk is immutable, named by its SHA-256, and comes in ranges", async () => {

@@ -2,7 +2,7 @@
  * What a device gets of checkpoints (PL7):
  *
  *   the token sees the whole table     its chunks, as they lie in the bucket: for ever the same, in any order, by ranges
- *   its rules name values              the rows that indexes have for them, as they are now, judged by the shard; a chunk
+ *   its rules compare columns          the rows that indexes have for them, as they are now, judged by the shard; a chunk
  *                                      of such rows for each run of an index
  *   neither                            nothing of this shard: its cursor begins at nothing, and the pull scans it
  *
@@ -33,7 +33,6 @@ import {
   encodeChunk,
   LakeSyncError,
   type PackedBatch,
-  type Scalar,
   type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
@@ -128,7 +127,7 @@ function chunksOf(
 
 function runsFor(state: TenantState, schema: TableSchema, held: TableCheckpoint, claims: Claims) {
   const selectors = selectorsOf(state.rules, schema, claims);
-  const indexes = selectors?.map(({ columnId }) => held.indexes.find((index) => index.columnId === columnId));
+  const indexes = selectors?.map(({ column }) => held.indexes.find((index) => index.columnId === column.id));
   if (!indexes?.every((index) => index !== undefined)) return undefined;
   return [...new Set(indexes)].flatMap(({ columnId, runs }) => runs.map((run) => ({ columnId, run })));
 }
@@ -201,10 +200,9 @@ async function selected(
   place: ChunkName,
   columnId: number,
 ): Promise<Response> {
-  const selectors = selectorsOf(state.rules, schema, claims)?.filter((s) => s.columnId === columnId) ?? [];
-  const values: Scalar[] = [...new Set(selectors.flatMap((s) => s.values))];
+  const selectors = selectorsOf(state.rules, schema, claims)?.filter(({ column }) => column.id === columnId) ?? [];
   const { store } = lakeOf(env, place.gatewayId);
-  const ids = await lookUp(store, place, place.name, values).catch((error: unknown) => {
+  const ids = await lookUp(store, place, place.name, selectors).catch((error: unknown) => {
     throw error instanceof LakeSyncError && error.code === "NotFound" ? gone() : error;
   });
   const address = { gatewayId: place.gatewayId, shard: place.shard, version: state.version };

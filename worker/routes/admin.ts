@@ -1,7 +1,7 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { checkpointDuty, checkpointedShard, shardsOf, type TableMaintenance } from "../../core/index.ts";
+import { checkpointDuty, checkpointedShard, layoutOf, shardsOf, type TableMaintenance } from "../../core/index.ts";
 import { ask, call } from "../../durable-objects/index.ts";
 import {
   EXPIRE_EVERY_MS,
@@ -10,9 +10,11 @@ import {
   MAINTENANCE_FLUSHES,
   parseIdentifier,
   syncRulesSchema,
+  type TableSchema,
   tableDefinitionSchema,
   unwrap,
 } from "../../schemas/index.ts";
+import { backendOf, backendsOf, checkBackend, lagOf } from "../backends.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { flushShard } from "../flush.ts";
 import { maintainOne } from "../maintenance.ts";
@@ -49,11 +51,15 @@ const rebuildSchema = z.strictObject({
   unverified: z.boolean().default(false),
 });
 
+/** Tables by name, each with the backend that it goes to. */
+const backendsSchema = z.strictObject({ tables: z.record(z.string().max(100), z.string().max(100)) });
+
 const tenant = (c: AppContext) => c.env.TENANT.getByName(c.get("grant").gatewayId);
 
 adminRoutes.put("/tables/:table", async (c) => {
   const name = parseIdentifier("table name", c.req.param("table"));
   const definition = await readJson(c, tableDefinitionSchema);
+  if (definition.backend !== undefined) checkBackend(c.env, definition.backend);
   return c.json(unwrap(await call("tenant", tenant(c).putTable(c.get("grant").gatewayId, name, definition))));
 });
 
@@ -71,6 +77,38 @@ adminRoutes.get("/tables", async (c) => {
 });
 
 adminRoutes.post("/tables/:table/unflushed", unflushed);
+
+/** The backends that there are, and which table is in which; names only. */
+const backendsAnswer = (c: AppContext, tables: readonly TableSchema[]) => ({
+  backends: backendsOf(c.env),
+  tables: Object.fromEntries(tables.map((table) => [table.table, backendOf(table)])),
+});
+
+adminRoutes.get("/backends", async (c) => {
+  const { tables } = unwrap(await c.get("router").freshState(c.get("grant").gatewayId));
+  return c.json(backendsAnswer(c, tables));
+});
+
+/** From the next flush on; what another backend has stays there. */
+adminRoutes.put("/backends", async (c) => {
+  const wanted = new Map(Object.entries((await readJson(c, backendsSchema)).tables));
+  const { gatewayId } = c.get("grant");
+  const { tables } = unwrap(await c.get("router").freshState(gatewayId));
+  for (const [name, backend] of wanted) {
+    checkBackend(c.env, backend);
+    if (!tables.some(({ table }) => table === name))
+      throw new LakeSyncError("NotFound", `There is no table ${JSON.stringify(name)}; PUT its schema first.`);
+  }
+  const now: TableSchema[] = [];
+  for (const old of tables) {
+    const backend = wanted.get(old.table) ?? backendOf(old);
+    const columns = old.columns.map(({ name, type, nullable }) => ({ name, type, nullable }));
+    const put = () =>
+      call("tenant", tenant(c).putTable(gatewayId, old.table, { columns, shards: old.shards, backend }));
+    now.push(backend === backendOf(old) ? old : unwrap(await put()));
+  }
+  return c.json(backendsAnswer(c, now));
+});
 
 adminRoutes.put("/sync-rules", async (c) => {
   const rules = await readJson(c, syncRulesSchema);
@@ -164,6 +202,7 @@ adminRoutes.get("/status", async (c) => {
     ...(state.move && { move: state.move }),
     tables: state.tables,
     shards,
+    backends: lagOf(c.env, state.tables, (table) => layoutOf(state.map, table), shards),
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
     lake: {
       schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
