@@ -1,8 +1,8 @@
-/** The contract of destinations against an emulator of BigQuery (scripts/interop/bigquery.ts says which, and why). */
+/** The contract of destinations against an emulator of BigQuery (bigquery.ts says which; docs/decisions/0092 why). */
 import { afterAll, beforeAll } from "vitest";
+import { BigQueryAdapter } from "../../adapters/index.ts";
 import { databaseAdapterContract } from "../../core/testing.ts";
-import { startBigQuery } from "../../scripts/interop/bigquery.ts";
-import { BigQueryAdapter } from "./index.ts";
+import { startBigQuery } from "./bigquery.ts";
 
 let server: Awaited<ReturnType<typeof startBigQuery>>;
 beforeAll(async () => {
