@@ -6,6 +6,7 @@
  * developer's. Without Java, Spark's tests are left out and named; without MariaDB, MySQL's.
  */
 import { execFileSync } from "node:child_process";
+import { prepareBigQuery } from "./interop/bigquery.ts";
 import { prepareNessie } from "./interop/foreign.ts";
 import { missingSystemPackages, preparePython } from "./interop/python.ts";
 import { INTEROP_KIND } from "./testing/kinds.ts";
@@ -22,6 +23,7 @@ function prepare(): string[] {
     execFileSync("apt-get", install, { stdio: "inherit", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
   }
   preparePython();
+  prepareBigQuery();
   const missingNow = missingSystemPackages();
   if (!missingNow.includes(JAVA)) prepareNessie();
   return missingNow;
