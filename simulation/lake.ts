@@ -140,8 +140,8 @@ async function checkSnapshots(lake: LakeView, table: string, main: Open): Promis
   for (const snapshot of some(main.metadata.snapshots ?? [], lake.snapshotsMax))
     readings.push(await readingOf(table, main, snapshot));
   for (const { summary, number, rows } of readings) {
-    const upTo = (shard: Scalar) => Number(summary[`lakesync.watermark.${shard}`] ?? 0);
-    const edits = history.filter((r) => Number(r._seq) <= upTo(r._shard ?? null));
+    const upTo = watermarksOf(table, summary);
+    const edits = history.filter((r) => Number(r._seq) <= upTo(String(r._shard)));
     const byRow = Map.groupBy(edits, (r) => String(r._id));
     const expected = new Map<string, Cells>();
     for (const [id, of] of byRow) {
@@ -152,6 +152,18 @@ async function checkSnapshots(lake: LakeView, table: string, main: Open): Promis
     if (wrong) return `[L1] in snapshot ${number} of ${table}, ${wrong}`;
   }
   return undefined;
+}
+
+/**
+ * How far a snapshot holds each shard's edits. A shard whose edits made no row has written nothing, and its watermark stays; once
+ * a later layout has written, all that the shards before it had was flushed and handed over.
+ */
+function watermarksOf(table: string, summary: Reading["summary"]): (shard: string) => number {
+  const layoutOf = (shard: string) => (shard.startsWith(`${table}.`) ? Number(shard.split(".")[1]) : Number.NaN);
+  const prefix = "lakesync.watermark.";
+  const shards = Object.keys(summary).flatMap((key) => (key.startsWith(prefix) ? [key.slice(prefix.length)] : []));
+  const newest = Math.max(0, ...shards.map(layoutOf).filter((layout) => !Number.isNaN(layout)));
+  return (shard) => (layoutOf(shard) < newest ? Number.POSITIVE_INFINITY : Number(summary[`${prefix}${shard}`] ?? 0));
 }
 
 function stampedEdit(row: LakeRow, names: ReadonlyMap<string, string>): StampedEdit {
