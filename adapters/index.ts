@@ -7,6 +7,7 @@ export {
   type ParsedConfig,
   parseConfig,
 } from "../schemas/index.ts";
+export { BigQueryAdapter, type BigQueryOptions } from "./bigquery/index.ts";
 export { CompositeAdapter, type CompositeOptions, type Route } from "./composite.ts";
 export { buildBackend } from "./config.ts";
 export { type CatchUp, catchUp, FanOutAdapter, type FanOutOptions, type Lag } from "./fan-out.ts";
@@ -17,4 +18,5 @@ export {
   type MigrationProgress,
   migrateAdapter,
 } from "./migrate.ts";
+export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";

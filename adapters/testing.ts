@@ -1,5 +1,6 @@
 /** Test kit of the adapters. */
 export { lakeLike } from "./testing/lake-like.ts";
+export { startMariadb, type TestMariadb } from "./testing/mariadb.ts";
 export { Fuse, mortal, survives } from "./testing/mortal.ts";
 export { type PlainRows, readAll, rowsOfScript } from "./testing/rows.ts";
 export { SqliteAdapter } from "./testing/sqlite.ts";

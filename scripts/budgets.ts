@@ -21,6 +21,7 @@ const RUNTIME_DEPENDENCIES: Record<string, string> = {
   hono: "routes of the Worker",
   hyparquet: "reads Parquet by ranges",
   jose: "JWT",
+  mysql2: "speaks to MySQL and MariaDB, in Node and in workerd",
   "parquet-wasm": "writes Parquet",
   pg: "speaks to Postgres, in Node and in workerd",
   "wa-sqlite": "SQLite in the browser",

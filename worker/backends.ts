@@ -5,7 +5,7 @@
  *   table.backend   absent or "lake"   the gateway's Iceberg tables
  *                   "HYPERDRIVE"       a database, in a schema that is called as the gateway: tenants never share a table
  */
-import { PostgresAdapter } from "../adapters/index.ts";
+import { MySQLAdapter, PostgresAdapter } from "../adapters/index.ts";
 import type {
   DatabaseAdapter,
   DeltasSinceQuery,
@@ -21,17 +21,20 @@ export const LAKE = "lake";
 
 export interface Backend {
   readonly name: string;
-  readonly kind: "iceberg" | "postgres" | "unknown";
+  readonly kind: "iceberg" | "postgres" | "mysql" | "unknown";
 }
 
 /** The lake, and every Hyperdrive binding. */
 export function backendsOf(env: Env): Backend[] {
   const bindings = Object.entries(env).flatMap(([name, value]): Backend[] => {
     const url = connectionStringOf(value);
-    return url === undefined ? [] : [{ name, kind: /^postgres(ql)?:/.test(url) ? "postgres" : "unknown" }];
+    return url === undefined ? [] : [{ name, kind: kindOf(url) }];
   });
   return [{ name: LAKE, kind: "iceberg" }, ...bindings.sort((a, b) => (a.name < b.name ? -1 : 1))];
 }
+
+const kindOf = (url: string): Backend["kind"] =>
+  /^postgres(ql)?:/.test(url) ? "postgres" : /^(mysql|mariadb):/.test(url) ? "mysql" : "unknown";
 
 const connectionStringOf = (binding: unknown): string | undefined =>
   typeof binding === "object" && binding !== null && "connectionString" in binding
@@ -49,7 +52,7 @@ export function checkBackend(env: Env, name: string): void {
   throw new LakeSyncError(
     "BadConfig",
     found
-      ? `The binding ${name} is of no database that LakeSync knows; use one whose address begins with postgres://.`
+      ? `The binding ${name} is of no database that LakeSync knows; use one whose address begins with postgres:// or mysql://.`
       : `There is no backend ${JSON.stringify(name.slice(0, 100))}; this gateway has ${names.join(", ")}. A Hyperdrive binding in wrangler.toml adds one.`,
     { backend: name.slice(0, 100) },
   );
@@ -76,7 +79,8 @@ export class TableBackends implements DatabaseAdapter {
     if (open) return open;
     checkBackend(this.#env, name);
     const connectionString = connectionStringOf(this.#env[name as keyof Env]) as string;
-    const adapter = new PostgresAdapter({ connectionString, name, schema: this.#gatewayId, connections: "each" });
+    const options = { connectionString, name, schema: this.#gatewayId, connections: "each" } as const;
+    const adapter = kindOf(connectionString) === "mysql" ? new MySQLAdapter(options) : new PostgresAdapter(options);
     this.#databases.set(name, adapter);
     return adapter;
   }

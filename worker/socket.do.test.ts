@@ -1,6 +1,6 @@
 /** The hub: frames over WebSockets that sleep, pokes, tokens that run out. */
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject, SELF } from "cloudflare:test";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { BODY_BYTES_MAX, proto } from "../schemas/index.ts";
 import {
   ALL,
@@ -199,6 +199,30 @@ test("claims in any script travel to the hub", async () => {
   const socket = await open(gateway, "zoë@example.org", { name, more: "é".repeat(1500) });
   const page = await socket.ask({ case: "pull", value: {} });
   expect(page.case === "page" && page.value.batches.map((b) => b.rowIds)).toEqual(['["r1"]']);
+});
+
+test("[C9] while nobody listens the hub is called seldom, and whoever connects meanwhile hears of what comes next", async () => {
+  const gateway = await todos(ALL);
+  let calls = 0;
+  await runInDurableObject(gateway.hub, (hub) => {
+    const shared = Object.getPrototypeOf(hub) as { poke(...a: unknown[]): number };
+    const { poke } = shared;
+    onTestFinished(() => {
+      shared.poke = poke;
+    });
+    shared.poke = function (...args) {
+      calls++;
+      return poke.apply(this, args);
+    };
+  });
+  const started = Date.now();
+  for (let n = 0; n < 30; n++) await gateway.push("alice", "a1", [insert(`r${n}`, "alice")]);
+  expect(calls).toBeLessThanOrEqual(2 + (Date.now() - started) / 50);
+  const bob = await open(gateway, "bob");
+  const before = bob.pokes;
+  await gateway.push("alice", "a1", [insert("last", "alice")]);
+  await bob.wait(() => bob.pokes > before);
+  expect(calls).toBeGreaterThan(0);
 });
 
 test("a socket outlives the hub's sleep: it pushes, pulls and is poked as before", async () => {

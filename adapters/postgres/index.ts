@@ -3,9 +3,10 @@
  * (docs/backends.md; the tables that it makes are in sql/database.ts).
  */
 import pg from "pg";
-import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
+import { again } from "../sql/again.ts";
 import type { SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
+import { closedAdapter } from "../sql/names.ts";
 import { errorOf, isLost, isRace } from "./errors.ts";
 import { PostgresSession } from "./session.ts";
 
@@ -28,8 +29,6 @@ const CONNECTIONS_MAX = 4;
 const CONNECT_MS = 10_000;
 /** Hyperdrive ends a statement after 60 s; what takes longer is not going to end well. */
 const STATEMENT_MS = 60_000;
-const ATTEMPTS = 6;
-const BACKOFF_MS = 50;
 
 export class PostgresAdapter extends SqlAdapter {
   constructor(options: PostgresOptions) {
@@ -79,27 +78,16 @@ class PostgresDatabase implements SqlDatabase {
     });
   }
 
-  /**
-   * Runs a body with a connection, again after a race that was lost and where the connection broke: whether a COMMIT that
-   * nobody answered went through is what the watermark tells the next attempt.
-   */
-  async #again<T>(body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-    if (this.#closed) throw closed(this.#name);
-    for (let attempt = 1; ; attempt++) {
-      let client: pg.PoolClient | undefined;
-      let broken: Error | undefined;
-      try {
-        client = await this.#pool.connect();
-        return await body(client);
-      } catch (error) {
-        const lost = isLost(error);
-        if (lost || !isRace(error)) broken = error as Error;
-        if (attempt >= ATTEMPTS || !(isRace(error) || (lost && client !== undefined))) throw errorOf(error, this.#name);
-      } finally {
-        client?.release(broken);
-      }
-      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** attempt * (0.5 + Math.random())));
-    }
+  #again<T>(body: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    if (this.#closed) throw closedAdapter(this.#name);
+    const connections = {
+      open: () => this.#pool.connect(),
+      release: (client: pg.PoolClient, broken: boolean) => client.release(broken),
+      isRace,
+      isLost,
+      errorOf: (failure: unknown) => errorOf(failure, this.#name),
+    };
+    return again(connections, body);
   }
 
   async close(): Promise<void> {
@@ -108,5 +96,3 @@ class PostgresDatabase implements SqlDatabase {
     await this.#pool.end();
   }
 }
-
-const closed = (name: string): LakeSyncError => new LakeSyncError("Closed", `The adapter of ${name} was closed.`);

@@ -44,3 +44,6 @@ export const foreignTable = (database: string, table: string): LakeSyncError =>
     `${database} has a table ${table} that LakeSync did not make; rename it, or let LakeSync use a schema of its own (option "schema").`,
     { table },
   );
+
+export const closedAdapter = (database: string): LakeSyncError =>
+  new LakeSyncError("Closed", `The adapter of ${database} was closed.`);

@@ -188,13 +188,13 @@ export class Hub extends DurableObject<Env> {
     return { case: "poke", value: create(proto.PokeSchema, { cursorHint: this.#hint }) };
   }
 
-  /** A shard moved. Pokes that come close together are merged into one. */
-  poke(_gatewayId: string, shard: string, head: number): void {
+  /** A shard moved. Pokes that come close together are merged into one. @returns how many sockets are open */
+  poke(_gatewayId: string, shard: string, head: number): number {
     this.#hint = `${shard}:${head}`;
-    if (this.#pokeTimer !== undefined) return;
     const wait = this.#pokedAt + POKE_MERGE_MS - Date.now();
-    if (wait <= 0) this.#pokeAll();
-    else this.#pokeTimer = setTimeout(() => this.#pokeAll(), wait);
+    if (this.#pokeTimer === undefined && wait > 0) this.#pokeTimer = setTimeout(() => this.#pokeAll(), wait);
+    else if (this.#pokeTimer === undefined) this.#pokeAll();
+    return this.sockets();
   }
 
   #pokeAll(): void {

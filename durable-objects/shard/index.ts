@@ -65,6 +65,8 @@ export type ShardPage = Omit<PullPage, "batches"> & {
 
 /** At most one hint a second, however fast the log grows. */
 const HINT_MS = 1000;
+/** While no device listens, the hub hears of pushes no more often than this: each call is a request, which is billed. */
+const UNHEARD_POKE_MS = 50;
 /** Rows read at once for a copy; each may have a megabyte. */
 const EXPORT_ROWS = 8;
 
@@ -74,6 +76,10 @@ export class Shard extends DurableObject<Env> {
   readonly #rate = new RateLimiter();
   #alarmAt: number | null | undefined;
   #hintedMs = 0;
+  #pokedMs = 0;
+  #pokeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Sockets, as the hub said last; undefined when it has not said. */
+  #listeners: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -142,10 +148,24 @@ export class Shard extends DurableObject<Env> {
 
   /** After a push that changed something: poke, and ask for a flush if the log is large. */
   #moved({ gatewayId, shard }: ShardAddress): void {
-    this.ctx.waitUntil(this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head));
+    this.#poke(gatewayId, shard);
     const { deltas, bytes } = this.#engine.unflushed;
     const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
     if (grown && Date.now() - this.#hintedMs >= HINT_MS) this.ctx.waitUntil(this.#hint(gatewayId, shard));
+  }
+
+  /** A device that connects in between pulls by itself, and hears of what came after that a moment later. */
+  #poke(gatewayId: string, shard: string): void {
+    if (this.#pokeTimer !== undefined) return;
+    const poke = async () => {
+      this.#pokeTimer = undefined;
+      this.#pokedMs = Date.now();
+      this.#listeners = undefined;
+      this.#listeners = await this.env.HUB.getByName(gatewayId).poke(gatewayId, shard, this.#engine.head);
+    };
+    const wait = this.#listeners === 0 ? this.#pokedMs + UNHEARD_POKE_MS - Date.now() : 0;
+    if (wait <= 0) this.ctx.waitUntil(poke());
+    else this.#pokeTimer = setTimeout(() => this.ctx.waitUntil(poke()), wait);
   }
 
   /** Before the log grows: an object that dies between the two has an alarm and nothing to flush, not the reverse (F4). */

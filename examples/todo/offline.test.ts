@@ -33,12 +33,18 @@ test("with nothing at the other end, the app starts from the device, takes edits
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Written without a network", exact: true }).waitFor();
   await says(page, "No connection, 1 waiting");
+  const marks = page.getByRole("img", { name: "Not sent yet" });
+  const written = page.getByRole("listitem").filter({ hasText: "Written without a network" });
+  expect(await marks.count()).toBe(1);
+  expect(await written.getByRole("img", { name: "Not sent yet" }).count()).toBe(1);
+  await page.waitForTimeout(1300); // a mark shows on what waits for longer
   await shoot(page, "no-network");
   await page.reload();
   await page.getByRole("button", { name: "Written without a network", exact: true }).waitFor();
 
   await mend();
   await says(page, "Synced");
+  await expect.poll(() => marks.count()).toBe(0);
   const titles = [...(await stage.rows("bob", "todos")).values()].map(({ title }) => title);
   expect(titles).toContain("Written without a network");
   await page.context().close();

@@ -12,7 +12,6 @@ import { join, resolve } from "node:path";
 /** Survives runs, and may go at any time. */
 export const cache = join(import.meta.dirname, "../../.cache/interop");
 const venv = join(cache, "venv");
-const stamp = join(cache, "venv.sha256");
 const requirements = join(import.meta.dirname, "requirements.txt");
 
 /** A Python that can make a virtual environment and is new enough for PyIceberg; `undefined` where there is none. */
@@ -35,21 +34,26 @@ export function missingSystemPackages(): string[] {
   return [
     ...(systemPython() === undefined ? ["python3", "python3-venv"] : []),
     ...(runs("java", ["-version"]) ? [] : ["default-jre-headless"]),
+    ...(runs("mariadbd", ["--version"]) ? [] : ["mariadb-server"]),
   ];
 }
 
 /** Makes the virtual environment unless the one that is there was made from the same requirements. */
-export function preparePython(): void {
-  const wanted = createHash("sha256").update(readFileSync(requirements)).digest("hex");
+export const preparePython = (): void => makeVenv(venv, requirements);
+
+/** Makes a virtual environment unless the one that is there was made from the same file of requirements. */
+export function makeVenv(folder: string, file: string): void {
+  const stamp = `${folder}.sha256`;
+  const wanted = createHash("sha256").update(readFileSync(file)).digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   const python = systemPython();
   if (python === undefined) throw new Error("the interop tests need Python 3.10 or newer with its venv module");
   rmSync(stamp, { force: true });
-  rmSync(venv, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
   mkdirSync(cache, { recursive: true });
-  execFileSync(python, ["-m", "venv", venv], { stdio: "inherit" });
-  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements];
-  execFileSync(join(venv, "bin/python"), pip, { stdio: "inherit" });
+  execFileSync(python, ["-m", "venv", folder], { stdio: "inherit" });
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", file];
+  execFileSync(join(folder, "bin/python"), pip, { stdio: "inherit" });
   // Last, so that an installation that broke off is made again.
   writeFileSync(stamp, wanted);
 }

@@ -13,8 +13,13 @@ const LAKE_HEADERS = [
   "x-iceberg-access-delegation",
 ];
 
-export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) => {
-  const allowed = (c.env.CORS_ORIGINS ?? "")
+/** By the configuration's text, which hardly ever changes. */
+const handlers = new Map<string, MiddlewareHandler<AppEnv>>();
+
+function handlerFor(origins: string): MiddlewareHandler<AppEnv> {
+  const known = handlers.get(origins);
+  if (known) return known;
+  const allowed = origins
     .split(",")
     .map((o) => o.trim())
     .filter(Boolean);
@@ -25,5 +30,13 @@ export const crossOrigin: MiddlewareHandler<AppEnv> = (c, next) => {
     exposeHeaders: ["x-request-id", "retry-after", "etag", "content-range", "accept-ranges"],
     maxAge: 3600,
   });
-  return handler(c, next);
+  handlers.set(origins, handler);
+  return handler;
+}
+
+/** A program, or a page of the gateway's own origin, names no origin; its answer is made once, not copied for each header. */
+export const crossOrigin: MiddlewareHandler<AppEnv> = async (c, next) => {
+  if (c.req.header("origin") !== undefined) return handlerFor(c.env.CORS_ORIGINS ?? "")(c, next);
+  await next();
+  if (c.res.status !== 101) c.res.headers.append("vary", "origin");
 };

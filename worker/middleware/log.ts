@@ -27,7 +27,7 @@ export const requests: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("router", routerOf(c.env));
   const started = Date.now();
   await next();
-  if (c.res.status !== 101) c.header("x-request-id", requestId);
+  if (c.res.status !== 101) c.res.headers.set("x-request-id", requestId);
   if (c.env.LOG_LEVEL === "error") return;
   const grant = c.get("grant");
   log("info", {

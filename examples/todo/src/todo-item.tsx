@@ -7,6 +7,8 @@ import { type Todo, useApp } from "./schema.ts";
 
 interface Props {
   readonly todo: Todo;
+  /** An edit of it has not been sent yet. */
+  readonly waits: boolean;
   readonly at: number;
   readonly count: number;
   /** How far it is dragged just now, pixels. */
@@ -19,9 +21,21 @@ interface Props {
 }
 
 const unchanged = (a: Props, b: Props): boolean =>
-  (["todo", "at", "count", "drag", "shift", "onStep", "onRemove"] as const).every((name) => a[name] === b[name]);
+  (["todo", "waits", "at", "count", "drag", "shift", "onStep", "onRemove"] as const).every(
+    (name) => a[name] === b[name],
+  );
 
-export const TodoItem = memo(function TodoItem({ todo, at, count, drag, shift, handle, onStep, onRemove }: Props) {
+export const TodoItem = memo(function TodoItem({
+  todo,
+  waits,
+  at,
+  count,
+  drag,
+  shift,
+  handle,
+  onStep,
+  onRemove,
+}: Props) {
   const { todos } = useApp();
   const { id, title, done } = todo;
   const edit = useMutation((values: Partial<Pick<Todo, "title" | "done">>) => todos.update(id, values));
@@ -69,6 +83,7 @@ export const TodoItem = memo(function TodoItem({ todo, at, count, drag, shift, h
         </span>
       </label>
       <Editable value={title} label={`title of ${title}`} onSave={(text) => void edit.mutate({ title: text })} />
+      {waits && <span className="waits" role="img" aria-label="Not sent yet" title="Not sent yet" />}
       <button type="button" className="remove" aria-label={`Delete ${title}`} onClick={() => onRemove(todo)}>
         <Cross />
       </button>

@@ -24,6 +24,8 @@ export function TodoList({ user, list }: Props) {
   const [filter, setFilter] = useState<Filter>("all");
   const query = useQuery(todos, { list: list.id });
   const { loading, error } = query;
+  const unsent = useQuery<{ row_id: string }>("SELECT row_id FROM lakesync_pending WHERE tbl = 'todos'");
+  const waiting = new Set(unsent.rows.map(({ row_id }) => row_id));
   const rows = query.rows.toSorted(byRank);
   const shown = rows.filter(({ done }) => filter === "all" || done === (filter === "done"));
   const [deleted, setDeleted] = useState<readonly Todo[]>([]);
@@ -108,6 +110,7 @@ export function TodoList({ user, list }: Props) {
           <TodoItem
             key={todo.id}
             todo={todo}
+            waits={waiting.has(todo.id)}
             at={at}
             count={shown.length}
             drag={drag?.id === todo.id ? drag.dy : undefined}
