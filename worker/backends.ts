@@ -79,7 +79,8 @@ export class TableBackends implements DatabaseAdapter {
     if (open) return open;
     checkBackend(this.#env, name);
     const connectionString = connectionStringOf(this.#env[name as keyof Env]) as string;
-    const options = { connectionString, name, schema: this.#gatewayId, connections: "each" } as const;
+    // Connections are kept from page to page: this adapter lives as long as one invocation does.
+    const options = { connectionString, name, schema: this.#gatewayId };
     const adapter = kindOf(connectionString) === "mysql" ? new MySQLAdapter(options) : new PostgresAdapter(options);
     this.#databases.set(name, adapter);
     return adapter;

@@ -41,9 +41,12 @@ export async function rebuildOne(
   const history = destinationFor(env, gatewayId);
   const deps = { store: lakeOf(env, gatewayId).store, history };
   const started = Date.now();
-  let report = await rebuildShard(deps, target, { ...options, force });
-  while (report.ok && report.value.state === "more" && Date.now() - started < REQUEST_MS)
-    report = await rebuildShard(deps, target, options);
-  await history.close();
-  return report;
+  try {
+    let report = await rebuildShard(deps, target, { ...options, force });
+    while (report.ok && report.value.state === "more" && Date.now() - started < REQUEST_MS)
+      report = await rebuildShard(deps, target, options);
+    return report;
+  } finally {
+    await history.close();
+  }
 }

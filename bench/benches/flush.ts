@@ -8,6 +8,7 @@ import { startWorld } from "../harness.ts";
 import { sendOk } from "../http.ts";
 import { Clock, newRow } from "../rows.ts";
 import { measure, progress, ratioOf, timed } from "../stats.ts";
+import { flushToDatabases } from "./flush-sql.ts";
 
 const SIZES = [
   { name: "rows200k", rows: 200_000, rounds: 5 },
@@ -54,6 +55,7 @@ export const flush: Bench = {
   name: "flush",
   async run() {
     const out = sheet();
+    await flushToDatabases(out);
     for (const size of SIZES) await bySize(size, out);
     return out;
   },
