@@ -103,4 +103,4 @@ test("200,000 rows go from Iceberg to Postgres and back, interrupted three times
   expect(legs[1]).toEqual(legs[0]);
   expect(legs[0]).toMatchObject([{ table: "items", rows: 190_000, edits: 220_000 }]);
   await middle.close();
-});
+}, 300_000);

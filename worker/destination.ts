@@ -29,4 +29,4 @@ export function lakeOf(env: Env, gatewayId: string): LakeDeps {
 
 /** Each table in its backend. Close it: a database's connections end with it. */
 export const destinationFor = (env: Env, gatewayId: string): DatabaseAdapter =>
-  new TableBackends(env, gatewayId, new IcebergAdapter(lakeOf(env, gatewayId)));
+  new TableBackends(env, gatewayId, new IcebergAdapter(lakeOf(env, gatewayId), gatewayId));

@@ -641,6 +641,21 @@ export function databaseAdapterContract(
       ]);
     });
 
+    test("rows that come without their history, as a tier hands them over, are rows like any", async () => {
+      const adapter = await open();
+      const script = smallScript();
+      const seen = script.batch(0, 9);
+      const handed = { ...seen, shard: "handed over", async *history() {} };
+      expect(await flush(adapter, handed)).toMatchObject({ watermark: 9, deltas: 0 });
+      await holds(adapter, script.table, script.stamped(9));
+      expect(await historyIn(adapter, script.table, "handed over")).toEqual([]);
+      expect(await flush(adapter, handed)).toEqual({ watermark: 9, rows: 0, deltas: 0 });
+      if (nature.gateways === "one") return;
+      // Edits of the same rows meet them.
+      await flush(adapter, script.batch());
+      await holdsScript(adapter, script);
+    });
+
     test("the table is made once by several that want it at once", async () => {
       const adapters = await openMany(3);
       for (let version = 1; version <= 3; version++) {
