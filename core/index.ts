@@ -34,7 +34,7 @@ export type { PushInput } from "./shard/input.ts";
 export type { MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
 export type { PushOutcome, Rejected } from "./shard/push.ts";
-export type { RebuildState, RebuildStep } from "./shard/rebuild.ts";
+export { type RebuildState, type RebuildStep, SEQS_APART } from "./shard/rebuild.ts";
 export type { ShardStatus } from "./shard/status.ts";
 export type { PackedRow } from "./shard/store.ts";
 export * from "./sync-rules.ts";

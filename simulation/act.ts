@@ -1,8 +1,10 @@
 /** The actions of a plan, done to a world. */
+import type { Shard, Tenant } from "../durable-objects/index.ts";
 import { type Op, write } from "./edits.ts";
 import { query } from "./engine.ts";
 import type { Action } from "./plan.ts";
 import type { Device } from "./world/device.ts";
+import { GATEWAY } from "./world/gateway.ts";
 import type { World } from "./world.ts";
 
 export async function perform(world: World, action: Action): Promise<void> {
@@ -68,6 +70,8 @@ export async function perform(world: World, action: Action): Promise<void> {
       scheduler.leap(action.ms);
       gateway.leap(action.ms);
       return;
+    case "lose":
+      return lose(world, action.table, action.nth);
     case "maintain":
       return gateway.maintain(action.table);
     case "query":
@@ -77,6 +81,23 @@ export async function perform(world: World, action: Action): Promise<void> {
         if (host.name.startsWith("shard:"))
           (host.object as { askFlush(): Promise<unknown> }).askFlush().catch(() => undefined);
   }
+}
+
+/** A shard's storage is gone at a moment at which the lake has all of it, and no move of rows counts on it; the admin rebuilds it. */
+async function lose({ gateway, admin, trace, tally }: World, table: string, nth: number): Promise<void> {
+  const tenant = gateway.host("TENANT", GATEWAY).object as Tenant;
+  const state = (await tenant.state(GATEWAY)) as Extract<Awaited<ReturnType<Tenant["state"]>>, { ok: true }>;
+  const { map, move } = state.value;
+  const layout = map.tables[table] ?? [];
+  const name = layout[nth % Math.max(1, layout.length)];
+  if (name === undefined || move) return;
+  const host = gateway.host("SHARD", `${GATEWAY}/${name}`);
+  const told = await (host.object as Shard).progress();
+  if (!told.ok || told.value.head === 0 || told.value.flushed < told.value.head) return;
+  host.lose();
+  tally.add("lost shards");
+  trace.note(host.name, "loses its storage");
+  await admin.rebuild(name);
 }
 
 function disturb({ gateway }: World, how: "crash" | "evict", what: string): void {

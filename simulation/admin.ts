@@ -33,19 +33,31 @@ export class Admin {
     return ((await this.#ask("PUT", "sync-rules", rules)) as { version: number }).version;
   }
 
+  /** Again and again, until the shard is in service; that it is not empty any more, or not there, says that an answer was lost. */
+  async rebuild(shard: string): Promise<void> {
+    for (let state = "more"; state === "more"; ) {
+      const done = (await this.#ask("POST", "rebuild", { shard }, /not empty|status lists them/)) as {
+        shards?: { state: string }[];
+      };
+      state = done.shards?.[0]?.state ?? "rebuilt";
+    }
+  }
+
   /** One thing after another, each until it is done. */
-  #ask(method: string, path: string, body: unknown): Promise<unknown> {
+  #ask(method: string, path: string, body: unknown, enough?: RegExp): Promise<unknown> {
     this.waiting++;
-    const turn = this.#queue.then(() => this.#insist(method, path, body)).finally(() => this.waiting--);
+    const turn = this.#queue.then(() => this.#insist(method, path, body, enough)).finally(() => this.waiting--);
     this.#queue = turn;
     return turn;
   }
 
-  async #insist(method: string, path: string, body: unknown): Promise<unknown> {
+  /** @param enough an answer that says so is one, too */
+  async #insist(method: string, path: string, body: unknown, enough?: RegExp): Promise<unknown> {
     for (;;) {
       const answer = await this.#try(method, path, body);
       this.#note("admin", `${method} ${path}: ${answer.status}`);
       if (answer.status === 200) return answer.body;
+      if (enough?.test(JSON.stringify(answer.body))) return {};
       if (answer.status >= 400 && answer.status < 500 && answer.status !== 409)
         throw new Error(`The admin is told ${answer.status}: ${JSON.stringify(answer.body)}`);
       await this.#scheduler.sleep(RETRY_MS);

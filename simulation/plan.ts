@@ -20,6 +20,8 @@ export type Action = { readonly at: number } & (
   | { readonly kind: "clock"; readonly device: number; readonly ms: number }
   | { readonly kind: "gatewayClock" | "leap"; readonly ms: number }
   | { readonly kind: "flush" }
+  /** A shard that has flushed everything loses its storage. */
+  | { readonly kind: "lose"; readonly table: string; readonly nth: number }
   | { readonly kind: "maintain"; readonly table: string }
   /** An engine takes a table's snapshot and reads it a while later. */
   | { readonly kind: "query"; readonly table: string; readonly ms: number }
@@ -212,6 +214,15 @@ function busyLake(random: Random, endMs: number): Action[] {
   }).flat();
 }
 
+/** Each with a flush before it, so that there may be a moment at which nothing waits. */
+function losses(random: Random, endMs: number): Action[] {
+  return Array.from({ length: random.int(1, 3) }, (): Action[] => {
+    const at = random.int(0, endMs);
+    const lose = { kind: "lose" as const, table: random.pick(TABLES), nth: random.int(0, 3) };
+    return [{ at, kind: "flush" }, ...[4000, 7000, 11_000].map((after) => ({ at: at + after, ...lose }))];
+  }).flat();
+}
+
 export function planOf(seed: number): Plan {
   const random = new Random(seed, "plan");
   const calm = random.chance(0.1);
@@ -237,6 +248,7 @@ export function planOf(seed: number): Plan {
   const endMs = random.int(20_000, 120_000);
   const drawing = new Drawing(random, devices);
   const upkeep = new Random(seed, "upkeep");
+  const loss = new Random(seed, "loss");
   const times = Array.from({ length: random.int(10, 60) }, () => random.int(0, endMs)).sort((a, b) => a - b);
   return {
     seed,
@@ -252,6 +264,7 @@ export function planOf(seed: number): Plan {
       ...times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
       ...(upkeep.chance(0.25) ? busyLake(upkeep, endMs) : []),
       ...(upkeep.chance(0.15) ? drawing.tightening(upkeep.int(8000, endMs - 1000)) : []),
+      ...(loss.chance(0.3) ? losses(loss, endMs) : []),
     ],
     endMs,
   };

@@ -31,6 +31,8 @@ export const SCALED = [
   scale("MAINTENANCE_LEASE_MS", "15 * 60 * SECOND", "SECOND"),
   scale("CHUNK_CHARS", "2 * MiB", "400"),
   scale("CHECKPOINT_JOB_ROWS", "750_000", "20"),
+  scale("REBUILD_JOB_ROWS", "200_000", "10"),
+  scale("REBUILD_EDITS", "5000", "4"),
   scale("INDEX_RUN_CHARS", "4 * MiB", "100"),
   scale("CHECKPOINT_CHANGES", "10_000", "10"),
   scale("CHECKPOINT_AGE_MS", "24 * 3600 * SECOND", "60 * SECOND"),

@@ -295,6 +295,8 @@ export class ShardEngine {
 
   /** Rows that changed after a seq, as they are now, for a checkpoint. @param tables that it is of */
   checkpointChanges(tables: readonly string[], since: Seq, maxChars = FLUSH_PAGE_BYTES): CheckpointChanges {
+    if (!this.remembers(since))
+      throw new LakeSyncError("Conflict", "The shard no longer knows what changed since the checkpoint was begun.");
     const nameOf = (t: number) => tables.find((name) => name === this.#numbers.get(t));
     const digests = Object.fromEntries(tables.map((name) => [name, String(this.digest(name))]));
     return { ...checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars), digests };
@@ -474,13 +476,18 @@ export class ShardEngine {
     return this.#rebuild;
   }
 
+  /** Whether `beginRebuild` would go on with a rebuild, and not begin one. */
+  get rebuildBegun(): boolean {
+    return this.#rebuild !== undefined && this.#rebuild.at !== LOST;
+  }
+
   /**
    * Empties the shard to be rebuilt, or goes on with a rebuild that is under way.
    * @param at where the first step begins @param top a seq that is known to have been given out
    * @throws LakeSyncError `Conflict` where something is here
    */
   beginRebuild(at: string, nowMs: number, top: number, force: boolean): RebuildState {
-    if (this.#rebuild && this.#rebuild.at !== LOST && !force) return this.#rebuild;
+    if (this.#rebuild && this.rebuildBegun && !force) return this.#rebuild;
     if (this.#head > 0 && !force)
       throw new LakeSyncError(
         "Conflict",

@@ -38,7 +38,7 @@ import { flushedVersion, type IdCells, newRow, packRow, type StoredRow, unpackRo
 import { cellsOf } from "./write-rules.ts";
 
 /** Edits that the lost shard took after its last flush have seqs of which nobody knows; there are fewer than this. */
-const SEQS_APART = 1_000_000_000;
+export const SEQS_APART = 1_000_000_000;
 
 export interface RebuildState {
   /** Where the next step begins: the caller's own words. */

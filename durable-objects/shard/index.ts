@@ -99,10 +99,10 @@ export class Shard extends DurableObject<Env> {
     console.error(JSON.stringify({ level: "error", event: "shard lost", gatewayId, shard }));
   }
 
-  /** Nothing is known of the rows of a shard that is being rebuilt: a move waits. */
+  /** A shard that is lost or being rebuilt does not know its rows: moves and checkpoints wait. A blank one may not know that it is. */
   #inService(): ShardEngine {
-    if (!this.#engine.rebuilding) return this.#engine;
-    throw new LakeSyncError("Unavailable", "The shard is being rebuilt.");
+    if (this.#engine.config && !this.#engine.rebuilding) return this.#engine;
+    throw new LakeSyncError("Unavailable", "The shard is out of service.");
   }
 
   async #current(address: ShardAddress): Promise<void> {
@@ -255,15 +255,15 @@ export class Shard extends DurableObject<Env> {
   }
 
   async checkpointRows(table: string, after: string): Promise<Plain<CheckpointRows>> {
-    return plainly(() => this.#engine.checkpointRows(table, after));
+    return plainly(() => this.#inService().checkpointRows(table, after));
   }
 
   async checkpointChanges(tables: readonly string[], since: Seq): Promise<Plain<CheckpointChanges>> {
-    return plainly(() => this.#engine.checkpointChanges(tables, since));
+    return plainly(() => this.#inService().checkpointChanges(tables, since));
   }
 
   async remembers(seq: number): Promise<Plain<boolean>> {
-    return plainly(() => this.#engine.remembers(seq));
+    return plainly(() => this.#inService().remembers(seq));
   }
 
   /** Digests of a table's rows here: as they are kept, and as they have to be by reading every row (V1). */
@@ -283,7 +283,14 @@ export class Shard extends DurableObject<Env> {
   async rebuildBegin(address: ShardAddress, at: string, top: number, force: boolean): Promise<Plain<RebuildState>> {
     return plainly(async () => {
       await this.#current(address);
-      return this.#engine.beginRebuild(at, Date.now(), top, force);
+      let above = top;
+      if (force || !this.#engine.rebuildBegun) {
+        const { gatewayId } = address;
+        const seqs = await call("tenant", this.env.TENANT.getByName(gatewayId).reserveSeqs(gatewayId, top));
+        if (!seqs.ok) throw seqs.error;
+        above = seqs.value;
+      }
+      return this.#engine.beginRebuild(at, Date.now(), above, force);
     });
   }
 
@@ -390,7 +397,7 @@ export class Shard extends DurableObject<Env> {
     head: number,
     clocks: readonly MovedClock[] = [],
   ): Promise<Plain<void>> {
-    return plainly(() => this.#engine.importRows(table, rows, head, clocks));
+    return plainly(() => this.#inService().importRows(table, rows, head, clocks));
   }
 
   async dropRows(table: string): Promise<Plain<void>> {

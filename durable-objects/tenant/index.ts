@@ -14,6 +14,7 @@ import {
   type MaintenanceReport,
   type PackedRow,
   rowHash,
+  SEQS_APART,
   type ShardConfig,
   type TableMaintenance,
   TenantEngine,
@@ -159,6 +160,19 @@ export class Tenant extends DurableObject<Env> {
   /** Whether a shard was told its configuration. */
   async met(_gatewayId: string, shard: string): Promise<Plain<boolean>> {
     return plainly(async () => (await this.#met()).includes(shard));
+  }
+
+  /**
+   * A seq above which a shard that is rebuilt goes on: also above those that earlier rebuilds gave out, of which the lake may know
+   * nothing.
+   */
+  async reserveSeqs(_gatewayId: string, above: number): Promise<Plain<number>> {
+    return plainly(async () => {
+      const from = Math.max(above, (await this.ctx.storage.get<number>("seqs")) ?? 0);
+      // The rebuilt shard begins less than two gaps above it.
+      await this.ctx.storage.put("seqs", from + 2 * SEQS_APART);
+      return from;
+    });
   }
 
   async #wake(gatewayId: GatewayId): Promise<void> {

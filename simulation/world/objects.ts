@@ -73,6 +73,15 @@ export class DurableHost {
     this.sockets.dropAll();
   }
 
+  /** The process dies, and what it has on disk is gone. */
+  lose(): void {
+    this.crash();
+    for (const { name } of this.sql.exec<{ name: string }>("SELECT name FROM sqlite_schema WHERE type = 'table'"))
+      this.sql.exec(`DROP TABLE ${name}`);
+    this.#kv.clear();
+    this.#alarm = null;
+  }
+
   /** The object forgets what it has in memory, if nobody waits for it; its sockets stay. */
   evict(): void {
     if (!this.#instance || this.#busy > 0) return;
@@ -146,7 +155,11 @@ export class DurableHost {
         return sql.transaction(body);
       },
       get: (key: string) => late(() => structuredClone(this.#kv.get(key))),
-      put: (key: string, value: unknown) => late(() => void this.#kv.set(key, structuredClone(value))),
+      put: (key: string | Record<string, unknown>, value?: unknown) =>
+        late(() => {
+          const entries = typeof key === "string" ? [[key, value] as const] : Object.entries(key);
+          for (const [name, held] of entries) this.#kv.set(name, structuredClone(held));
+        }),
       getAlarm: () => late(() => this.#alarm),
       setAlarm: (at: number) => late(() => this.#setAlarm(at)),
     };

@@ -163,7 +163,7 @@ adminRoutes.post("/rebuild", async (c) => {
   const { shard, table, ...request } = await readJson(c, rebuildSchema);
   const { gatewayId } = c.get("grant");
   const state = unwrap(await c.get("router").freshState(gatewayId));
-  const known = shardsOf(state);
+  const known = [...shardsOf(state), ...(state.move?.from ?? []), ...(state.move?.to ?? [])];
   const asked = shard !== undefined ? [shard] : shardsOf(state, [table ?? ""]);
   if ((shard === undefined) === (table === undefined) || asked.length === 0 || !asked.every((s) => known.includes(s)))
     throw new LakeSyncError("NotFound", 'Name a "shard" or a "table" of this gateway; admin/status lists them.');
