@@ -2,7 +2,7 @@
  * MySQL or MariaDB as a destination of flushes, by mysql2: a connection string in Node, a Hyperdrive binding's in a Worker
  * (docs/backends.md; the tables that it makes are in sql/database.ts).
  */
-import { type Connection, createConnection, createPool, type Pool, type PoolConnection } from "mysql2/promise";
+import type { Connection, Pool, PoolConnection } from "mysql2/promise";
 import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
 import { again, type Connections } from "../sql/again.ts";
@@ -46,6 +46,8 @@ class MysqlDatabase implements SqlDatabase {
   }
 
   async #open(): Promise<Connection> {
+    // Only where there is such a database: a Worker that has none does not start it.
+    const { createConnection, createPool } = await import("mysql2/promise");
     const uri = new URL(this.#options.connectionString);
     uri.searchParams.delete("ssl-mode"); // Hyperdrive's, which mysql2 does not know
     const settings = {
