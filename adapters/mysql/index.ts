@@ -2,7 +2,7 @@
  * MySQL or MariaDB as a destination of flushes, by mysql2: a connection string in Node, a Hyperdrive binding's in a Worker
  * (docs/backends.md; the tables that it makes are in sql/database.ts).
  */
-import { type Connection, createConnection, createPool, type Pool, type PoolConnection } from "mysql2/promise";
+import type { Connection, Pool, PoolConnection } from "mysql2/promise";
 import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
 import { again, type Connections } from "../sql/again.ts";
@@ -58,6 +58,8 @@ class MysqlDatabase implements SqlDatabase {
       // A Worker makes no code at run time; values are the same.
       disableEval: true,
     };
+    // A Worker whose tables are elsewhere does not start what is needed for this.
+    const { createConnection, createPool } = await import("mysql2/promise");
     const kept = this.#options.connections !== "each";
     if (kept) this.#pool ??= createPool({ ...settings, connectionLimit: CONNECTIONS_MAX });
     const connection = this.#pool ? await this.#pool.getConnection() : await createConnection(settings);
