@@ -16,8 +16,8 @@ const requirements = join(import.meta.dirname, "requirements.txt");
 
 /** A Python that can make a virtual environment and is new enough for PyIceberg; `undefined` where there is none. */
 function systemPython(): string | undefined {
-  const probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
-  return ["python3", "python3.13", "python3.12", "python3.11", "python3.10"].find((name) => runs(name, ["-c", probe]));
+  const probe = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+  return ["python3", "python3.13", "python3.12", "python3.11"].find((name) => runs(name, ["-c", probe]));
 }
 
 function runs(command: string, args: string[]): boolean {
@@ -47,7 +47,7 @@ export function makeVenv(folder: string, file: string): void {
   const wanted = createHash("sha256").update(readFileSync(file)).digest("hex");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   const python = systemPython();
-  if (python === undefined) throw new Error("the interop tests need Python 3.10 or newer with its venv module");
+  if (python === undefined) throw new Error("the interop tests need Python 3.11 or newer with its venv module");
   rmSync(stamp, { force: true });
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(cache, { recursive: true });
