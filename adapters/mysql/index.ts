@@ -60,8 +60,6 @@ class MysqlDatabase implements SqlDatabase {
       // A Worker makes no code at run time; values are the same.
       disableEval: true,
     };
-    // A Worker whose tables are elsewhere does not start what is needed for this.
-    const { createConnection, createPool } = await import("mysql2/promise");
     const kept = this.#options.connections !== "each";
     if (kept) this.#pool ??= createPool({ ...settings, connectionLimit: CONNECTIONS_MAX });
     const connection = this.#pool ? await this.#pool.getConnection() : await createConnection(settings);
