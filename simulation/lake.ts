@@ -85,17 +85,20 @@ async function checkHistory(lake: LakeView, table: string): Promise<string | und
     .sort();
   const expected = [...lake.oracle.edits()]
     .filter((edit) => edit.table === table)
-    .map((edit) => `${OPS[edit.letter]} ${edit.rowId} ${edit.stamp}`)
+    .map(lineOf)
     .sort();
   const twice = found.find((line, at) => line === found[at - 1]);
   if (twice) return `[F1] ${table}__changes holds twice: ${twice}`;
   const [foundOnes, expectedOnes] = [new Set(found), new Set(expected)];
-  const lost = expected.find((line) => !foundOnes.has(line));
+  // One that an old shard had refused, and that lost everywhere by the time another took it, may be missing (core/shard/moved.ts).
+  const refused = new Set([...lake.oracle.edits()].filter((edit) => lake.oracle.wasRefused(edit)).map(lineOf));
+  const lost = expected.find((line) => !foundOnes.has(line) && !refused.has(line));
   if (lost) return `[F1] ${table}__changes has lost: ${lost}`;
   const invented = found.find((line) => !expectedOnes.has(line));
   return invented && `[F1] ${table}__changes holds what nobody wrote: ${invented}`;
 }
 
+const lineOf = ({ letter, rowId, stamp }: Accepted): string => `${OPS[letter]} ${rowId} ${stamp}`;
 const OPS = { I: "INSERT", U: "UPDATE", D: "DELETE" };
 
 /** What an engine read of a snapshot. */

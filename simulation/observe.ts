@@ -15,6 +15,7 @@ import { type Delta, deltasOf, type SyncRules } from "../schemas/index.ts";
 
 export interface Ears {
   accepted(deltas: readonly Delta[], shard: string): void;
+  refused(deltas: readonly Delta[]): void;
   served(input: PullInput, page: PullPage, shard: string): void;
   rulesStored(version: number, rules: SyncRules): void;
   maintained(table: string, report: MaintenanceReport): void;
@@ -34,11 +35,14 @@ const { settle } = MaintenanceLedger.prototype;
 ShardEngine.prototype.push = function (input: PushInput) {
   const result = push.call(this, input);
   if (!result.ok || !ears) return result;
-  const refused = new Set(result.value.rejected.map((r) => `${r.table}/${r.rowId} ${r.hlc}`));
-  const deltas = input.batches
-    .flatMap((batch) => [...deltasOf(batch)])
-    .filter((d) => !refused.has(`${d.table}/${d.rowId} ${d.hlc}`));
-  ears.accepted(deltas, this.config?.shard ?? "");
+  const rejected = new Set(result.value.rejected.map((r) => `${r.table}/${r.rowId} ${r.hlc}`));
+  const isRejected = (d: Delta) => rejected.has(`${d.table}/${d.rowId} ${d.hlc}`);
+  const deltas = input.batches.flatMap((batch) => [...deltasOf(batch)]);
+  ears.refused(deltas.filter(isRejected));
+  ears.accepted(
+    deltas.filter((d) => !isRejected(d)),
+    this.config?.shard ?? "",
+  );
   return result;
 };
 

@@ -21,6 +21,7 @@ export class Oracle {
   readonly #rows = new Map<string, Accepted[]>();
   readonly #known = new Set<string>();
   readonly #newest = new Map<string, string>();
+  readonly #refused = new Set<string>();
   /** By version, as the tenant stored them. */
   readonly rules: SyncRules[] = [];
   /** Highest version whose change was answered: nobody may be served by an older one any more. */
@@ -48,6 +49,16 @@ export class Oracle {
     this.#rows.set(row, edits);
     edits.push(edit);
     return true;
+  }
+
+  /** A shard refused it; the device may not hear of it, and push it again. */
+  refuse({ table, rowId, hlc, clientId }: Delta): void {
+    this.#refused.add(`${table}/${rowId} ${makeStamp(hlc, clientId)}`);
+  }
+
+  /** Whether an edit that was accepted had been refused before. */
+  wasRefused({ row, stamp }: Accepted): boolean {
+    return this.#refused.has(`${row} ${stamp}`);
   }
 
   storeRules(version: number, rules: SyncRules): void {

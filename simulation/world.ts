@@ -250,6 +250,9 @@ export async function runPlan(plan: Plan): Promise<Verdict> {
             .slice(0, 160)}`,
         );
     },
+    refused: (deltas) => {
+      for (const delta of deltas) world.oracle.refuse(delta);
+    },
     served: (input, page, shard) => world.served(input, page, shard),
     maintained: (table, report) => world.maintained(table, report),
     rulesStored: (version, rules) => world.oracle.storeRules(version, rules),

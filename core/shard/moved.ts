@@ -3,7 +3,8 @@
  * after a move finds the edits known that the old shard took (PU2).
  *
  * A device pushes oldest edits first, and all edits of a push to one shard land together: of one shard's rows, edits up to
- * the newest that it ever took of a client were all answered.
+ * the newest that it ever took of a client were all answered. One that was refused, whose answer got lost, and that is allowed by
+ * the time it comes again, is taken for known only where it has lost everywhere: history does not tell of it then.
  */
 import type { ClientId, HlcText } from "../../schemas/index.ts";
 import type { SqlStore } from "../ports/index.ts";
