@@ -431,3 +431,20 @@ describe("faults", () => {
     expect(unwrap(await rival.loadTable(table("t")))).toEqual(before);
   });
 });
+
+test("[L2] [F1] a metadata file whose write arrives twice is written; another's file of its name is not taken for it", async () => {
+  class Twice extends MemoryStore {
+    foreign = false;
+    override async put(...[key, body, options]: Parameters<MemoryStore["put"]>): ReturnType<MemoryStore["put"]> {
+      if (options?.ifAbsent) await super.put(key, this.foreign ? new Uint8Array(body.length) : body, options);
+      return super.put(key, body, options);
+    }
+  }
+  const store = new Twice({ location: "s3://lake", clock });
+  const catalogue = open(store);
+  unwrap(await catalogue.createNamespace(["shop"], {}));
+  const created = unwrap(await catalogue.createTable(table("orders"), definition));
+  expect(unwrap(await catalogue.loadTable(table("orders"))).metadata).toEqual(created.metadata);
+  store.foreign = true;
+  expect(await catalogue.createTable(table("others"), definition)).toMatchObject({ error: { code: "Conflict" } });
+});

@@ -39,16 +39,19 @@ export class MetadataFiles {
     return metadata;
   }
 
-  /** Writes a file that must not be there yet. */
+  /** Writes a file that must not be there yet. A write that arrives twice finds its own bytes, and has succeeded (L2). */
   async write(location: string, metadata: TableMetadata): Answer<void> {
+    const key = keyWithin(this.#root, location, "A metadata file");
     const body = new TextEncoder().encode(stringifyJson(metadata));
-    const put = await this.#store.put(keyWithin(this.#root, location, "A metadata file"), body, {
-      contentType: "application/json",
-      ifAbsent: true,
-    });
-    if (!put.ok) return put;
+    const put = await this.#store.put(key, body, { contentType: "application/json", ifAbsent: true });
+    if (!put.ok && !(put.error.code === "Conflict" && (await this.#holds(key, body)))) return put;
     this.#keep(location, metadata, body.length);
     return ok(undefined);
+  }
+
+  async #holds(key: string, body: Uint8Array): Promise<boolean> {
+    const there = await this.#store.get(key);
+    return there.ok && there.value.length === body.length && there.value.every((byte, at) => byte === body[at]);
   }
 
   /** Deletes files that nothing names any more. One that stays is an orphan, and no harm: failures are not reported. */

@@ -8,6 +8,17 @@ const GARBAGE = "lake/compact/garbage.ts";
 
 export const LAKE_BUGS: readonly Bug[] = [
   {
+    name: "written-twice-is-taken",
+    what: "a metadata file whose write arrives twice is taken for somebody else's",
+    edits: [
+      {
+        file: "lake/catalogue/metadata-files.ts",
+        find: ' && !(put.error.code === "Conflict" && (await this.#holds(key, body)))',
+        replace: "",
+      },
+    ],
+  },
+  {
     name: "commit-retried-blindly",
     what: "a commit whose outcome is unknown is done again without looking",
     edits: [
