@@ -27,6 +27,7 @@ export { RateLimiter } from "./rate.ts";
 export { editsOfRow, type RowEdit } from "./row-edits.ts";
 export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
+export { columnNames } from "./shard/digests.ts";
 export { ShardEngine, type ShardLimits, type TableResult } from "./shard/engine.ts";
 export type { FlushPage, Lease } from "./shard/flush.ts";
 export { type HistoryText, historyOf } from "./shard/flush-pages.ts";

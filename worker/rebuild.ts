@@ -1,6 +1,6 @@
 /** A lost shard is rebuilt on an operator's word (L7), some seconds at a time. */
 import { layoutOf, type RebuildState } from "../core/index.ts";
-import { call, type Env, type Plain, Router } from "../durable-objects/index.ts";
+import { ask, type Env, Router } from "../durable-objects/index.ts";
 import { type RebuildOptions, type RebuildReport, type RebuildTarget, rebuildShard } from "../lake/index.ts";
 import { type LakeSyncError, type Result, unwrap } from "../schemas/index.ts";
 import { destinationFor, lakeOf } from "./destination.ts";
@@ -27,16 +27,14 @@ export async function rebuildOne(
   };
   const stub = router.shard(gatewayId, shard);
   const address = { gatewayId, shard, version };
-  // RPC types its answers as disposable copies; what arrives is the plain value.
-  const ask = <T>(answer: Promise<unknown>) => call("shard", answer as Promise<Plain<T>>);
   const target: RebuildTarget = {
     gatewayId,
     shard,
-    begin: (at, top, anew) => ask<RebuildState>(stub.rebuildBegin(address, at, top, anew)),
-    rows: (step, table, rows) => ask(stub.rebuildRows(step, table, rows)),
-    edits: (step, table, edits, watermark) => ask(stub.rebuildEdits(step, table, edits, watermark)),
-    digests: (names) => ask(stub.rebuiltDigests(names)),
-    end: (at) => ask(stub.rebuildEnd(address, at)),
+    begin: (at, top, anew) => ask<RebuildState>("shard", stub.rebuildBegin(address, at, top, anew)),
+    rows: (step, table, rows) => ask("shard", stub.rebuildRows(step, table, rows)),
+    edits: (step, table, edits, watermark) => ask("shard", stub.rebuildEdits(step, table, edits, watermark)),
+    digests: (names) => ask("shard", stub.rebuiltDigests(names)),
+    end: (at) => ask("shard", stub.rebuildEnd(address, at)),
   };
   const history = destinationFor(env, gatewayId);
   const deps = { store: lakeOf(env, gatewayId).store, history };

@@ -8,12 +8,20 @@
 import type { Buffer } from "node:buffer";
 import type { Connection, ResultSetHeader, RowDataPacket } from "mysql2/promise";
 import type { ShardProgress } from "../../core/index.ts";
-import { hlcMillis, LakeSyncError, type Scalar, type Seq, stampHlc } from "../../schemas/index.ts";
+import { LakeSyncError, type Scalar } from "../../schemas/index.ts";
 import type { Chunk } from "../sql/changes.ts";
-import type { ReadRow, ReadTombstone, RowsQuery, Source, SqlWriter } from "../sql/database.ts";
+import {
+  progressOf,
+  type ReadRow,
+  type ReadTombstone,
+  type RowsQuery,
+  type Source,
+  type SqlWriter,
+  type WatermarkRow,
+} from "../sql/database.ts";
 import { changesView, checkNames, foreignTable } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
-import { packStamps, packTombstone } from "../sql/row-state.ts";
+import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
 import { fromSql, sqlType, toSql } from "./values.ts";
 
@@ -22,9 +30,6 @@ const STATEMENT_CHARS = 1024 * 1024;
 const CHUNKS_READ = 8;
 /** Says on a table that LakeSync made it. */
 const OURS = "LakeSync";
-/** The year 9999: of what did not die, but was never made. */
-const FAR = 253_402_300_799_000;
-
 type Cell = string | number | boolean | Buffer | null;
 
 const quote = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
@@ -251,7 +256,7 @@ export class MysqlSession implements SqlWriter {
     const tuples = rows.map(({ rowId, state, seq }) => [
       record.id,
       rowId,
-      datetime(state.deleted === "" ? FAR : hlcMillis(stampHlc(state.deleted))),
+      datetime(diedMs(state)),
       packTombstone(state, seq),
     ]);
     const insert = `INSERT INTO ${this.#name("lakesync_tombstones")} (table_id, row_id, died, state) VALUES ?`;
@@ -321,16 +326,11 @@ export class MysqlSession implements SqlWriter {
   }
 
   async progress(record: TableRecord): Promise<(ShardProgress & { readonly gatewayId: string })[]> {
-    const rows = await this.#query<{ gateway: string; shard: string; seq: string; digest: string | null }>(
+    const rows = await this.#query<WatermarkRow>(
       `SELECT gateway, shard, seq, digest FROM ${this.#name("lakesync_watermarks")} WHERE table_id = ? ORDER BY gateway, shard`,
       [record.id],
     );
-    return rows.map(({ gateway, shard, seq, digest }) => ({
-      gatewayId: gateway,
-      shard,
-      watermark: Number(seq) as Seq,
-      ...(digest !== null && { digest }),
-    }));
+    return progressOf(rows);
   }
 }
 

@@ -2,12 +2,20 @@
 import type { Buffer } from "node:buffer";
 import type pg from "pg";
 import type { ShardProgress } from "../../core/index.ts";
-import { hlcMillis, type Scalar, type Seq, stampHlc } from "../../schemas/index.ts";
+import type { Scalar } from "../../schemas/index.ts";
 import type { Chunk } from "../sql/changes.ts";
-import type { ReadRow, ReadTombstone, RowsQuery, Source, SqlWriter } from "../sql/database.ts";
+import {
+  progressOf,
+  type ReadRow,
+  type ReadTombstone,
+  type RowsQuery,
+  type Source,
+  type SqlWriter,
+  type WatermarkRow,
+} from "../sql/database.ts";
 import { changesView, checkNames, foreignTable, refuseNames } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
-import { packStamps, packTombstone } from "../sql/row-state.ts";
+import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
 import { ARRAY_TYPES, arrayText, fromSql, SQL_TYPES, selectOf, typed } from "./values.ts";
 
@@ -238,7 +246,7 @@ export class PostgresSession implements SqlWriter {
       [
         record.id,
         rows.map(({ rowId }) => rowId),
-        rows.map(({ state }) => (state.deleted === "" ? FAR : hlcMillis(stampHlc(state.deleted)))),
+        rows.map(({ state }) => diedMs(state)),
         rows.map(({ state, seq }) => packTombstone(state, seq)),
       ],
     );
@@ -313,21 +321,13 @@ export class PostgresSession implements SqlWriter {
   }
 
   async progress(record: TableRecord): Promise<(ShardProgress & { readonly gatewayId: string })[]> {
-    const rows = await this.#query<{ gateway: string; shard: string; seq: string; digest: string | null }>(
+    const rows = await this.#query<WatermarkRow>(
       `SELECT gateway, shard, seq, digest FROM ${this.#name("lakesync_watermarks")} WHERE table_id = $1 ORDER BY gateway, shard`,
       [record.id],
     );
-    return rows.map(({ gateway, shard, seq, digest }) => ({
-      gatewayId: gateway,
-      shard,
-      watermark: Number(seq) as Seq,
-      ...(digest !== null && { digest }),
-    }));
+    return progressOf(rows);
   }
 }
-
-/** The year 9999: of what did not die, but was never made. */
-const FAR = 253_402_300_799_000;
 
 /** Parameters from $1 on, arrays of these types, as columns p0, p1, ... */
 function unnest(types: readonly string[]): string {

@@ -9,7 +9,7 @@
  *   lakesync_tombstones   dead rows, for as long as an older edit may come
  */
 import type { LatestStateQuery, RowVersions, ShardProgress } from "../../core/index.ts";
-import type { Scalar } from "../../schemas/index.ts";
+import type { Scalar, Seq } from "../../schemas/index.ts";
 import type { Chunk } from "./changes.ts";
 import type { MergedRow, RowUpdate } from "./page.ts";
 import type { TableChange, TableRecord } from "./table.ts";
@@ -31,6 +31,23 @@ export interface ReadTombstone {
   readonly rowId: string;
   readonly state: string;
 }
+
+/** A watermark as a query gives it. */
+export interface WatermarkRow {
+  readonly gateway: string;
+  readonly shard: string;
+  /** A 64-bit integer, as text. */
+  readonly seq: string;
+  readonly digest: string | null;
+}
+
+export const progressOf = (rows: readonly WatermarkRow[]): (ShardProgress & { readonly gatewayId: string })[] =>
+  rows.map(({ gateway, shard, seq, digest }) => ({
+    gatewayId: gateway,
+    shard,
+    watermark: Number(seq) as Seq,
+    ...(digest !== null && { digest }),
+  }));
 
 export type RowsQuery = Pick<LatestStateQuery, "after" | "limit" | "ids">;
 

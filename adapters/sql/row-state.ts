@@ -8,7 +8,16 @@
  * comes. A dead row has no row: what edits left there in case it comes back is in its tombstone.
  */
 import { emptyRow, type RowState } from "../../core/index.ts";
-import { type ClientId, HLC_ZERO, makeStamp, type Scalar, type Stamp } from "../../schemas/index.ts";
+import {
+  type ClientId,
+  HLC_ZERO,
+  hlcMillis,
+  makeStamp,
+  NO_STAMP,
+  type Scalar,
+  type Stamp,
+  stampHlc,
+} from "../../schemas/index.ts";
 
 /** Stands for the value that the database has: merging needs stamps alone, unless two are equal. */
 export const HELD = Symbol("held") as unknown as Scalar;
@@ -64,3 +73,10 @@ export function unpackTombstone(text: string): HeldRow {
   const layers = stored.map(([stamp, columns, values]) => ({ stamp, seq: 0, columns, values }));
   return { state: { ...emptyRow<number>(), inserted, deleted, layers }, seq };
 }
+
+/** The year 9999: of what did not die, but was never made. */
+const NEVER_MS = 253_402_300_799_000;
+
+/** When a dead row died, milliseconds since 1970. */
+export const diedMs = ({ deleted }: HeldState): number =>
+  deleted === NO_STAMP ? NEVER_MS : hlcMillis(stampHlc(deleted));

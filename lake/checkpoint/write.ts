@@ -20,6 +20,7 @@ import {
   type ChunkInfo,
   type Clock,
   cellOf,
+  columnNames,
   IndexRun,
   type LakeAdapter,
   type PackedRow,
@@ -277,8 +278,7 @@ class Writer {
     const source = this.#start.tables.find(({ schema }) => schema.table === table?.table);
     if (!table || !source) return undefined;
     const sum = TableDigest.parse(table.read ?? "") ?? new TableDigest();
-    const names = new Map(source.schema.columns.map((c) => [c.id, c.name]));
-    return { table, source, late, builder: this.#builder(source, late), sum, nameOf: (id) => names.get(id) };
+    return { table, source, late, builder: this.#builder(source, late), sum, nameOf: columnNames(source.schema) };
   }
 
   #builder({ schema }: CheckpointTable, late: boolean): ChunkBuilder {
