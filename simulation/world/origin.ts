@@ -133,7 +133,7 @@ export class Origin {
       session: worker.name,
       locks: this.locks(worker),
       channel: (name) => this.channel(worker, name),
-      openDatabase: () => this.#openFile(page, worker),
+      openDatabase: (_name, backend) => this.#openFile(page, worker, backend === "opfs"),
       now: () => this.#clock.now(),
       rest: () => scheduler.sleep(0, worker),
     });
@@ -144,10 +144,11 @@ export class Origin {
     };
   }
 
-  /** A file is one worker's at a time, as in the origin-private file system. */
-  async #openFile(page: Process, worker: Process): ReturnType<Disk["open"]> {
-    for (let tries = 0; this.#disk.held && tries < TRIES; tries++) await this.#network.scheduler.sleep(TRY_MS, worker);
-    if (this.#disk.held) throw new Error("The file is another tab's.");
+  /** @param alone nobody else may have it open, as in the origin-private file system */
+  async #openFile(page: Process, worker: Process, alone: boolean): ReturnType<Disk["open"]> {
+    const { scheduler } = this.#network;
+    for (let tries = 0; alone && this.#disk.held && tries < TRIES; tries++) await scheduler.sleep(TRY_MS, worker);
+    if (alone && this.#disk.held) throw new Error("The file is another tab's.");
     return this.#disk.open(worker, this.#network, page);
   }
 }
