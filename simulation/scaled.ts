@@ -29,7 +29,7 @@ export const SCALED = [
   scale("EXPIRE_EVERY_MS", "6 * 3600 * SECOND", "45 * SECOND"),
   scale("ORPHANS_EVERY_MS", "24 * 3600 * SECOND", "90 * SECOND"),
   scale("MAINTENANCE_LEASE_MS", "15 * 60 * SECOND", "SECOND"),
-  scale("CHANGE_LIST_DELTAS", "1_000_000", "25"),
+  scale("CHANGE_LIST_DELTAS", "1_000_000", "10"),
   scale("CHUNK_CHARS", "2 * MiB", "400"),
   scale("CHECKPOINT_JOB_ROWS", "750_000", "20"),
   scale("REBUILD_JOB_ROWS", "200_000", "10"),
