@@ -42,6 +42,8 @@ export interface Env {
   readonly PUBLIC_URL?: string;
   /** Age of the oldest unflushed delta at which a flush is asked for, milliseconds (F4). */
   readonly FLUSH_AGE_MS?: string;
+  /** Edits that have become older than a hot window before rows leave their shard (decision 0052). */
+  readonly HOT_LEAVE_EDITS?: string;
 }
 
 /** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */
