@@ -42,6 +42,8 @@ export interface Env {
   readonly PUBLIC_URL?: string;
   /** Age of the oldest unflushed delta at which a flush is asked for, milliseconds (F4). */
   readonly FLUSH_AGE_MS?: string;
+  /** "on" where bindings are passed on to Postgres as they are: new rows go by COPY, which Hyperdrive may not know. */
+  readonly POSTGRES_COPY?: string;
 }
 
 /** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */
