@@ -239,14 +239,25 @@ function withTabs(plan: Plan): Plan {
   const browser = () => ({ tabs: random.int(1, 3), kept: random.pick(["opfs", "idb"] as const) });
   const devices = plan.devices.map((spec) => (random.chance(0.6) ? { ...spec, ...browser() } : spec));
   const browsers = devices.flatMap(({ tabs }, device) => (tabs ? [device] : []));
-  const stirred = Array.from({ length: browsers.length > 0 ? random.int(3, 16) : 0 }, (): Action => {
-    const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
-    const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
-    return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
-  });
   const actions = plan.actions.map((action) =>
     action.kind === "edit" ? { ...action, tab: random.int(0, 11) } : action,
   );
+  const writes = actions.filter((action) => action.kind === "edit" && browsers.includes(action.device));
+  const stirred = Array.from({ length: browsers.length > 0 ? random.int(3, 16) : 0 }, (): Action => {
+    const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
+    const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
+    const write = random.chance(0.6) && how !== "open" ? random.pick(writes) : undefined;
+    // In the midst of a transaction: the tab that writes goes, or the one that leads.
+    if (write?.kind === "edit")
+      return {
+        at: write.at + random.int(1, 25),
+        kind: "tab",
+        device: write.device,
+        how,
+        tab: random.pick(["leader", write.tab ?? 0]),
+      };
+    return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
+  });
   const torn = random.chance(0.3) ? { workerTorn: Number((random.next() * 0.01).toFixed(4)) } : {};
   return { ...plan, devices, weather: { ...plan.weather, ...torn }, actions: [...actions, ...stirred] };
 }
