@@ -158,6 +158,19 @@ export const CHANGE_LIST_MS = 7 * 24 * 3600 * SECOND;
 /** Tombstones are needed until no device can hold an older edit of the row. Milliseconds. */
 export const TOMBSTONE_MS = 30 * 24 * 3600 * SECOND;
 
+/** A device that was away for longer than a hot window starts over: with less than a second none would ever be current. */
+export const HOT_AGE_MS_MIN = 1 * SECOND;
+/** So that a moment minus the age is still a date. Milliseconds; a hundred years. */
+export const HOT_AGE_MS_MAX = 100 * 365 * 24 * 3600 * SECOND;
+/** Rows leave a shard once so many edits have become older than its window: with fewer there would be many small files. */
+export const HOT_LEAVE_EDITS = 20_000;
+/** Rows that leave together: their ids and filter cross RPC as one message, and the filter is one SQLite value. */
+export const HOT_RUN_ROWS = 50_000;
+/** Rows that left lie in chunks of this size: one late edit reads one. Characters of stored rows; some 1,500 rows. */
+export const HOT_CHUNK_CHARS = 256 * KiB;
+/** Chunks that one push reads, at some 10 ms each; one that needs more comes again and goes on. */
+export const HOT_CHUNKS_PER_PUSH = 64;
+
 /** Hibernating sockets of one hub; Durable Objects take 32,768, memory is the bound. */
 export const SOCKETS_PER_HUB_MAX = 10_000;
 /** Pokes to one hub are merged for this long under load. Milliseconds. */

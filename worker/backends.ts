@@ -81,7 +81,10 @@ export class TableBackends implements DatabaseAdapter {
     const connectionString = connectionStringOf(this.#env[name as keyof Env]) as string;
     // Connections are kept from page to page: this adapter lives as long as one invocation does.
     const options = { connectionString, name, schema: this.#gatewayId };
-    const adapter = kindOf(connectionString) === "mysql" ? new MySQLAdapter(options) : new PostgresAdapter(options);
+    const adapter =
+      kindOf(connectionString) === "mysql"
+        ? new MySQLAdapter(options)
+        : new PostgresAdapter({ ...options, copy: this.#env.POSTGRES_COPY === "on" });
     this.#databases.set(name, adapter);
     return adapter;
   }

@@ -7,6 +7,7 @@
  *           digest after it (digests.ts)
  *   lists   change lists of trimmed log entries, joined, kept for clients that catch up
  *   moved   clocks of clients that a table's former shards knew (moved.ts)
+ *   cold    where rows are that have left (cold.ts)
  *   names   small numbers for table names      clients  whose client id it is      meta  single values
  */
 import type { SqlRow, SqlStore, SqlValue } from "../ports/index.ts";
@@ -20,6 +21,7 @@ const DDL = [
      low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, aside TEXT, digest TEXT, changes TEXT NOT NULL, cow TEXT, edits TEXT NOT NULL)`,
   "CREATE TABLE IF NOT EXISTS lists (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, clients TEXT NOT NULL, low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL)",
   "CREATE TABLE IF NOT EXISTS moved (t INTEGER NOT NULL, idx INTEGER NOT NULL, of INTEGER NOT NULL, client TEXT NOT NULL, upto TEXT NOT NULL, PRIMARY KEY (t, client, idx, of)) WITHOUT ROWID",
+  "CREATE TABLE IF NOT EXISTS cold (n INTEGER PRIMARY KEY, t INTEGER NOT NULL, run TEXT NOT NULL, filter BLOB NOT NULL)",
 ];
 
 export function createTables(sql: SqlStore): void {
