@@ -134,25 +134,31 @@ function winningCells<C extends ColumnKey>(row: RowState<C>, stamp: Stamp, cells
   const { layers } = row;
   let won = cells;
   for (let at = layers.length - 1; at >= 0; at--) {
-    const { stamp: heldStamp, seq, columns, values } = layers[at] as Layer<C>;
+    const layer = layers[at] as Layer<C>;
+    const { columns, values } = layer;
     let beaten = 0;
     for (let k = 0; k < columns.length; k++) {
       const place = won.columns.indexOf(columns[k] as C);
       if (place < 0) continue;
-      if (
-        heldStamp > stamp ||
-        (heldStamp === stamp && compareAny(values[k] as Scalar, won.values[place] as Scalar) >= 0)
-      )
-        won = without(won, place);
+      if (holds(layer, k, stamp, won.values[place] as Scalar)) won = without(won, place);
       else beaten++;
     }
     const stays = (_: unknown, k: number) => !won.columns.includes(columns[k] as C);
     if (beaten === columns.length) layers.splice(at, 1);
     else if (beaten > 0)
-      layers[at] = { stamp: heldStamp, seq, columns: columns.filter(stays), values: values.filter(stays) };
+      layers[at] = {
+        stamp: layer.stamp,
+        seq: layer.seq,
+        columns: columns.filter(stays),
+        values: values.filter(stays),
+      };
   }
   return won;
 }
+
+/** Whether a cell is held against an edit of it. */
+const holds = (layer: Layer<ColumnKey>, k: number, stamp: Stamp, value: Scalar): boolean =>
+  layer.stamp > stamp || (layer.stamp === stamp && compareAny(layer.values[k] as Scalar, value) >= 0);
 
 const without = <C extends ColumnKey>({ columns, values }: CellList<C>, place: number): CellList<C> => ({
   columns: columns.toSpliced(place, 1),
