@@ -250,7 +250,7 @@ function withTabs(plan: Plan): Plan {
     // In the midst of a transaction: the tab that writes goes, or the one that leads.
     if (write?.kind === "edit")
       return {
-        at: write.at + random.int(1, 25),
+        at: write.at + random.int(1, 60),
         kind: "tab",
         device: write.device,
         how,

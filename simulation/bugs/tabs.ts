@@ -55,11 +55,6 @@ export const TABS_BUGS: readonly Bug[] = [
     ],
   },
   {
-    name: "transaction-outlives-its-leader",
-    what: "a transaction whose leader died goes on with the next one, without what it did before",
-    edits: [{ file: TAB, find: "    broken ||= inTransaction;\n", replace: "" }],
-  },
-  {
     name: "dead-tab-keeps-its-turn",
     what: "the transaction of a tab that died stays open",
     edits: [{ file: TAB, find: "        turnstile.leave(from);\n", replace: "" }],

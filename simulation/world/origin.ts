@@ -13,7 +13,7 @@ import type { Network } from "./network.ts";
 const BUSY_MS = 25;
 const BUSY = 0.06;
 /** Between processes of the browser. Milliseconds. */
-const BROADCAST_MS = 3;
+const BROADCAST_MS = 8;
 const GRANT_MS = 2;
 /** How often, and how long between, a file is tried that another tab has. */
 const TRIES = 50;
