@@ -71,6 +71,12 @@ export const FLUSH_AGE_MS = 30 * SECOND;
 export const FLUSH_LEASE_MS = 120 * SECOND;
 /** Attempts that fail without hope of success before a batch is set aside (F3). */
 export const FLUSH_ATTEMPTS_MAX = 5;
+/**
+ * A flush that somebody has to help (a wrong password, a full disk) is tried again after this, then after twice as long, and so on up to
+ * the other: a server locks out who comes too often with a wrong password. Milliseconds.
+ */
+export const FLUSH_REST_MS = 30 * SECOND;
+export const FLUSH_REST_MAX_MS = 600 * SECOND;
 /** What a backend is handed at once when it catches up with another: a data file's worth. Edits; characters of their values. */
 export const REPLAY_EDITS = 25_000;
 export const REPLAY_CHARS = 12 * MiB;

@@ -95,7 +95,7 @@ export class TableBackends implements DatabaseAdapter {
       return await question(this.#of(table));
     } catch (error) {
       if (!(error instanceof LakeSyncError && error.code === "BadConfig")) throw error;
-      return err(new LakeSyncError("DestinationUnavailable", error.message, error.details));
+      return err(new LakeSyncError("DestinationUnavailable", error.message, { ...error.details, needs: "operator" }));
     }
   }
 

@@ -16,8 +16,8 @@ import { destinationFor } from "./destination.ts";
 import { noteFlush } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
 
-/** Flushes everything that was in a shard's log when called. */
-export async function flushShard(env: Env, message: FlushMessage): Promise<FlushSummary> {
+/** Flushes everything that was in a shard's log when called. @param atOnce also where a flush that failed rests */
+export async function flushShard(env: Env, message: FlushMessage, atOnce = false): Promise<FlushSummary> {
   const written: string[] = [];
   const windows = new Set<string>();
   const destination = destinationFor(env, message.gatewayId);
@@ -26,6 +26,7 @@ export async function flushShard(env: Env, message: FlushMessage): Promise<Flush
     destination: guarded(destination, written, windows),
     clock: { now: () => Date.now() },
     token: crypto.randomUUID(),
+    atOnce,
   }).catch(failedFlush);
   await destination.close();
   if (summary.state === "flushed") written.push(checkpointDuty(message.shard));
@@ -74,7 +75,7 @@ function sourceOf(env: Env, { gatewayId, shard }: FlushMessage): FlushSource {
   return {
     gatewayId,
     shard,
-    lease: (token) => ask("shard", stub.lease(token)),
+    lease: (token, atOnce) => ask("shard", stub.lease(token, atOnce)),
     renew: (token) => ask("shard", stub.renew(token)),
     flushRows: (token, table, after) => ask("shard", stub.flushRows(token, table, after)),
     flushHistory: (token, table, after) => ask("shard", stub.flushHistory(token, table, after)),

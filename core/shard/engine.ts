@@ -33,7 +33,17 @@ import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpo
 import { type ColdAsk, ColdRows, type ColdRun } from "./cold.ts";
 import type { ShardConfig } from "./config.ts";
 import { addRows, columnNames, countRows, type Digests, readDigests, writeDigests } from "./digests.ts";
-import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
+import {
+  assertLease,
+  type FlushPage,
+  historyPage,
+  type Lease,
+  leaseAgain,
+  rowsPage,
+  setAside,
+  type TableResult,
+  tablesIn,
+} from "./flush.ts";
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
@@ -88,13 +98,6 @@ const outOfService = ({ at }: RebuildState): LakeSyncError =>
     `This shard ${at === LOST ? "has lost its storage and waits to be" : "is being"} rebuilt; keep the deltas, and come again.`,
     { retryAfterSeconds: RETRY_AFTER_SECONDS },
   );
-
-/** How one table of a lease ended. */
-export interface TableResult {
-  readonly table: string;
-  /** Absent when the destination has it all. */
-  readonly error?: { readonly message: string; readonly hopeless: boolean };
-}
 
 export class ShardEngine {
   readonly #sql: SqlStore;
@@ -392,18 +395,22 @@ export class ShardEngine {
     return { ...checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars), digests, cold };
   }
 
-  /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */
+  /**
+   * The next range to flush, or why there is none. A running lease is given again only once it has expired.
+   * @param atOnce whether one that rests is given, too
+   */
   lease(
     nowMs: number,
     token: string,
+    atOnce = false,
   ): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
     const open = this.#lease;
-    if (open && open.expiresMs > nowMs) return "busy";
+    if (open && open.expiresMs > nowMs && !(atOnce && open.resting)) return "busy";
     if (this.#rebuild || (!open && this.#head === this.#flushed)) return "empty";
     const expiresMs = nowMs + this.#limits.leaseMs;
     const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
     const lease: Lease = open
-      ? { ...open, token, expiresMs, attempt: open.attempt + 1 }
+      ? { ...open, token, expiresMs, attempt: open.attempt + 1, resting: false }
       : {
           token,
           from: this.#flushed as Seq,
@@ -443,12 +450,12 @@ export class ShardEngine {
 
   /**
    * Ends a lease. When every table landed, or failed without hope, the log is trimmed (F2) and what failed is set aside with
-   * its reason (F3). Otherwise the lease stays, to be taken again at once.
+   * its reason (F3). Otherwise the lease stays, to be taken again at once, or after a rest.
    */
   settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
     const lease = assertLease(this.#lease, token);
     const failed = [...results, ...this.#unanswered(lease, results)].filter((r) => r.error);
-    const retry = failed.find((r) => !r.error?.hopeless);
+    const retry = failed.some((r) => !r.error?.hopeless) ? leaseAgain(lease, failed, nowMs) : undefined;
     this.#atomically(() => {
       writeMeta(
         this.#sql,
@@ -456,7 +463,7 @@ export class ShardEngine {
         failed[0]?.error ? `${failed[0].table}: ${failed[0].error.message}` : undefined,
       );
       if (retry) {
-        writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
+        writeMeta(this.#sql, "lease", JSON.stringify(retry));
         return;
       }
       for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
@@ -470,7 +477,7 @@ export class ShardEngine {
       if (windows.length > 0) this.#cold.noteAge(lease.to, lease.toMs, Math.max(...windows));
     });
     if (retry) {
-      this.#lease = { ...lease, expiresMs: nowMs };
+      this.#lease = retry;
       return "again";
     }
     this.#lease = undefined;

@@ -13,7 +13,8 @@ export interface ShardStatus {
   /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
   readonly oldestMs: number | null;
   readonly databaseBytes: number;
-  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
+  /** "resting": until `expiresMs`, since somebody has to act first; `POST admin/flush` tries at once. */
+  readonly lease: (Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> & { readonly resting: boolean }) | null;
   readonly lastError: string | null;
   readonly setAside: readonly {
     readonly table: string;
@@ -32,11 +33,12 @@ export interface ShardStatus {
   };
 }
 
-export const leaseStatus = ({ from, to, attempt, expiresMs }: Lease): ShardStatus["lease"] => ({
+export const leaseStatus = ({ from, to, attempt, expiresMs, resting = false }: Lease): ShardStatus["lease"] => ({
   from,
   to,
   attempt,
   expiresMs,
+  resting,
 });
 
 /** The part that only the disk knows. */

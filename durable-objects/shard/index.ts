@@ -396,8 +396,8 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
-  async lease(token: string) {
-    return plainly(() => this.#engine.lease(Date.now(), token));
+  async lease(token: string, atOnce = false) {
+    return plainly(() => this.#engine.lease(Date.now(), token, atOnce));
   }
 
   async renew(token: string) {
