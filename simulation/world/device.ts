@@ -6,6 +6,7 @@ import {
   HttpTransport,
   isLakeSyncError,
   LocalDB,
+  type Page,
   type Platform,
   type SchemaSpec,
   SyncCoordinator,
@@ -143,7 +144,16 @@ export class Device {
     const real: Transport =
       this.spec.transport === "http" ? new HttpTransport(options) : new WebSocketTransport(options);
     const { asks } = this.#deps;
-    const listen = real.listen?.bind(real);
+    const { tally } = this.#deps.network;
+    const listen: Transport["listen"] =
+      real.listen &&
+      ((events) => {
+        const page = (came: Page) => {
+          tally.add("pages unasked");
+          events.page?.(came);
+        };
+        return real.listen?.({ ...events, page }) ?? (() => undefined);
+      });
     const checkpoint = real.checkpoint?.bind(real);
     const chunk = real.chunk?.bind(real);
     return {
