@@ -35,7 +35,13 @@ const projects: Record<TestKind, TestProjectInlineConfiguration> = {
     plugins: [
       cloudflareTest({
         wrangler: { configPath: wranglerConfig },
-        miniflare: { bindings: { JWT_SECRET: "a secret for tests only, 32 bytes and more", LOG_LEVEL: "error" } },
+        miniflare: {
+          bindings: {
+            JWT_SECRET: "a secret for tests only, 32 bytes and more",
+            LOG_LEVEL: "error",
+            HOT_LEAVE_EDITS: "10",
+          },
+        },
       }),
     ],
     test: { include: [filesOf("workerd")], exclude, testTimeout: 120_000, hookTimeout: 120_000 },

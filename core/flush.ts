@@ -17,8 +17,7 @@ import {
   unwrap,
 } from "../schemas/index.ts";
 import type { Clock, DatabaseAdapter, FlushBatch } from "./ports/index.ts";
-import type { TableResult } from "./shard/engine.ts";
-import type { FlushPage, Lease } from "./shard/flush.ts";
+import type { FlushFailure, FlushPage, Lease, TableResult } from "./shard/flush.ts";
 import { type HistoryText, historyOf, type RowsText, rowsOf } from "./shard/flush-pages.ts";
 
 type Answer<T> = Promise<Result<T, LakeSyncError>>;
@@ -27,7 +26,10 @@ type Answer<T> = Promise<Result<T, LakeSyncError>>;
 export interface FlushSource {
   readonly gatewayId: string;
   readonly shard: string;
-  lease(token: string): Answer<{ readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy">;
+  lease(
+    token: string,
+    atOnce: boolean,
+  ): Answer<{ readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy">;
   renew(token: string): Answer<void>;
   flushRows(token: string, table: string, after: Seq): Answer<FlushPage<RowsText>>;
   flushHistory(token: string, table: string, after: Seq): Answer<FlushPage<readonly HistoryText[]>>;
@@ -40,6 +42,8 @@ export interface FlushDeps {
   readonly clock: Clock;
   /** Names this attempt; never used twice. */
   readonly token: string;
+  /** Whether a flush that rests is tried, too: an operator asks for it. */
+  readonly atOnce?: boolean;
   /** Called between any two steps; a test makes it throw to kill the consumer there. */
   fault?(point: ConsumerFault): Promise<void>;
 }
@@ -65,8 +69,8 @@ export interface FlushSummary {
 
 /** Flushes everything that was in a shard's log when called. Throws a LakeSyncError when the shard cannot be reached. */
 export async function flushOnce(deps: FlushDeps): Promise<FlushSummary> {
-  const { source, token } = deps;
-  const leased = unwrap(await source.lease(token));
+  const { source, token, atOnce = false } = deps;
+  const leased = unwrap(await source.lease(token, atOnce));
   if (leased === "empty" || leased === "busy") return { state: leased, rows: 0, deltas: 0, errors: [] };
   await deps.fault?.("consumer: after the lease");
   const { lease, tables } = leased;
@@ -91,19 +95,23 @@ export async function flushOnce(deps: FlushDeps): Promise<FlushSummary> {
 interface Outcome {
   readonly rows: number;
   readonly deltas: number;
-  readonly error?: { readonly message: string; readonly hopeless: boolean };
+  readonly error?: FlushFailure;
 }
 
-/** What may pass is tried again; what will not, and has been tried often enough, is set aside with its reason (F3). */
+/**
+ * What may pass is tried again, and so is what a person has to mend at the destination, more seldom; what will not pass, and has been
+ * tried often enough, is set aside with its reason (F3).
+ */
 async function flushTable(deps: FlushDeps, table: TableSchema, lease: Lease): Promise<Outcome> {
   const ready = await deps.destination.ensureSchema(table);
   const written = ready.ok ? await deps.destination.insertDeltas(flushBatch(deps, table, lease)) : ready;
   if (written.ok) return written.value;
   const { error } = written;
   if (error.code === "LeaseLost") throw error; // another consumer has taken over; it will say how it ended
-  const mayPass = error.retryable && error.code !== "Internal"; // a bug of ours does not go away by itself
-  const hopeless = !mayPass && lease.attempt >= FLUSH_ATTEMPTS_MAX;
-  return { rows: 0, deltas: 0, error: { message: `${error.code}: ${error.message}`, hopeless } };
+  const rests = error.details.needs === "operator" || error.code === "Misconfigured";
+  const lasting = !rests && (!error.retryable || error.code === "Internal"); // a bug of ours does not go away by itself
+  const hopeless = lasting && (lease.failures?.[table.table] ?? 0) + 1 >= FLUSH_ATTEMPTS_MAX;
+  return { rows: 0, deltas: 0, error: { message: `${error.code}: ${error.message}`, hopeless, lasting, rests } };
 }
 
 function flushBatch(deps: FlushDeps, table: TableSchema, lease: Lease): FlushBatch {

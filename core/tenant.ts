@@ -129,6 +129,8 @@ export class TenantEngine {
       if (tables.length >= TABLES_MAX)
         return err(new LakeSyncError("TooLarge", `A gateway holds at most ${TABLES_MAX} tables.`));
       const table = newTable(name, definition);
+      const misplaced = windowProblem(undefined, table, undefined);
+      if (misplaced) return err(misplaced);
       const layout = this.#layoutOf(table);
       if (!layout.ok) return layout;
       const saved = this.#save({
@@ -141,6 +143,8 @@ export class TenantEngine {
     const evolved = evolveTable(old, definition);
     if (!evolved.ok) return evolved;
     const table = evolved.value;
+    const misplaced = windowProblem(old, table, this.#state.move);
+    if (misplaced) return err(misplaced);
     const moving = table.shards !== old.shards;
     if (moving && this.#state.move)
       return err(
@@ -244,7 +248,26 @@ export function shardConfig(state: TenantState, gatewayId: GatewayId, shard: str
   };
 }
 
-function newTable(name: string, { columns, shards = 0, backend }: TableDefinition): TableSchema {
+/**
+ * A table with a hot window has shards of its own, since cursors expire with the window; and stays in them, since rows that left a
+ * shard are known to that shard alone.
+ */
+function windowProblem(
+  old: TableSchema | undefined,
+  table: TableSchema,
+  move: Move | undefined,
+): LakeSyncError | undefined {
+  if (!table.hot) return undefined;
+  const conflict = (why: string) => new LakeSyncError("Conflict", `Table ${JSON.stringify(table.table)}: ${why}`);
+  if (table.shards === 0) return conflict('a hot window needs shards of its own; give the table "shards": 1 or more.');
+  if (old?.hot && table.shards !== old.shards)
+    return conflict("its rows cannot move to other shards, since it has a hot window.");
+  if (old && (table.shards !== old.shards || move?.table === table.table))
+    return conflict('its rows are being moved; give it "hot" when that is done.');
+  return undefined;
+}
+
+function newTable(name: string, { columns, shards = 0, backend, hot }: TableDefinition): TableSchema {
   const numbered = columns.map((c, at) => ({ id: at + 1, ...c }));
   return {
     table: name,
@@ -253,13 +276,14 @@ function newTable(name: string, { columns, shards = 0, backend }: TableDefinitio
     lastColumnId: columns.length,
     shards,
     ...(backend !== undefined && { backend }),
+    ...(hot && { hot }),
   };
 }
 
 /** @returns the very same schema when nothing changes */
 function evolveTable(
   old: TableSchema,
-  { columns, shards = old.shards, backend = old.backend }: TableDefinition,
+  { columns, shards = old.shards, backend = old.backend, hot = old.hot }: TableDefinition,
 ): Result<TableSchema, LakeSyncError> {
   const conflict = (why: string) =>
     err(new LakeSyncError("Conflict", `Table ${JSON.stringify(old.table)}: ${why}`, { table: old.table }));
@@ -280,7 +304,8 @@ function evolveTable(
     return conflict(
       `new column ${JSON.stringify(required.name)} has to be nullable, since there may be rows without it.`,
     );
-  if (added.length === 0 && shards === old.shards && backend === old.backend) return ok(old);
+  const same = shards === old.shards && backend === old.backend && hot?.ageMs === old.hot?.ageMs;
+  if (added.length === 0 && same) return ok(old);
   const numbered = added.map((c, at) => ({ id: old.lastColumnId + 1 + at, ...c }));
   return ok({
     ...old,
@@ -289,5 +314,6 @@ function evolveTable(
     lastColumnId: old.lastColumnId + added.length,
     shards,
     ...(backend !== undefined && { backend }),
+    ...(hot && { hot }),
   });
 }

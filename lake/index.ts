@@ -8,6 +8,7 @@
 export { IcebergAdapter } from "./adapter.ts";
 export * from "./catalogue/index.ts";
 export * from "./checkpoint/index.ts";
+export * from "./cold/index.ts";
 export {
   compact,
   debtOf,

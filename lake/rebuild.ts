@@ -10,6 +10,8 @@
  */
 import {
   type CheckpointManifest,
+  type ChunkInfo,
+  type ColdRun,
   type DatabaseAdapter,
   type HistoryBatch,
   type LakeAdapter,
@@ -30,7 +32,7 @@ import {
   type TableSchema,
   unwrap,
 } from "../schemas/index.ts";
-import { getChunk, readCheckpoint } from "./checkpoint/index.ts";
+import { getChunk, getColdRuns, type RunPlace, readCheckpoint } from "./checkpoint/index.ts";
 
 type Answer<T> = Promise<Result<T, LakeSyncError>>;
 
@@ -135,8 +137,9 @@ class Rebuild {
   readonly #tables: readonly TableSchema[];
   readonly #progress: ReadonlyMap<string, readonly ShardProgress[]>;
   state: RebuildState;
+  readonly #coldRuns = new Map<string, ColdRun[]>();
   #place: Place;
-  #left: number;
+  #rowsLeft: number;
 
   constructor(
     deps: RebuildDeps,
@@ -153,7 +156,7 @@ class Rebuild {
     this.#progress = progress;
     this.state = state;
     this.#place = JSON.parse(state.at) as Place;
-    this.#left = options.jobRows ?? REBUILD_JOB_ROWS;
+    this.#rowsLeft = options.jobRows ?? REBUILD_JOB_ROWS;
   }
 
   report(state: RebuildReport["state"], verified: readonly string[]): RebuildReport {
@@ -164,7 +167,7 @@ class Rebuild {
   /** @returns false when there is more than one call goes through */
   async run(): Promise<boolean> {
     while (this.#place.phase !== "end") {
-      if (this.#left <= 0) return false;
+      if (this.#rowsLeft <= 0) return false;
       if (this.#place.phase === "chunks") await this.#chunk();
       else await this.#edits();
     }
@@ -180,11 +183,24 @@ class Rebuild {
     if (!table) return this.#to({ base, run, phase: "edits", table: "" }, "", []);
     const held = manifest.tables.find((each) => each.table === table.table);
     const at = table.table === name ? chunk : 0;
-    const info = [...(held?.chunks ?? []), ...(held?.late ?? [])][at];
-    if (!info) return this.#to({ ...this.#place, table: `${table.table}\0`, chunk: 0 }, "", []);
-    const { batches, rest } = await getChunk(this.#deps.store, { ...this.#target, run }, table.table, info);
+    const place = { gatewayId: this.#target.gatewayId, shard: this.#target.shard, run };
+    const here = [...(held?.chunks ?? []), ...(held?.late ?? [])].map((info) => ({ place, info }));
+    // What has left comes first, the oldest before: a row that came back since, or left again, is as it was last.
+    const [found] = [...(await this.#left(place, held?.cold)), ...here].slice(at);
+    if (!found) return this.#to({ ...this.#place, table: `${table.table}\0`, chunk: 0 }, "", []);
+    const { batches, rest } = await getChunk(this.#deps.store, found.place, table.table, found.info);
     const rows = restoreRows(table, batches, rest);
     await this.#to({ ...this.#place, table: table.table, chunk: at + 1 }, table.table, rows);
+  }
+
+  /** Chunks of rows that had left. @param list of their runs */
+  async #left(place: RunPlace, list: string | undefined): Promise<{ place: RunPlace; info: ChunkInfo }[]> {
+    if (list === undefined) return [];
+    const runs = this.#coldRuns.get(list) ?? (await getColdRuns(this.#deps.store, place, list));
+    this.#coldRuns.set(list, runs);
+    return runs.flatMap(({ name, chunks }) =>
+      chunks.map((info) => ({ place: { ...place, cold: true, run: name }, info })),
+    );
   }
 
   async #to(next: Place, table: string, rows: readonly PackedRow[]): Promise<void> {
@@ -193,7 +209,7 @@ class Rebuild {
     // Steps without rows are steps of whichever table; a shard without tables has none.
     if (any) this.state = unwrap(await this.#target.rows(step, table || any.table, rows));
     this.#place = next;
-    this.#left -= rows.length;
+    this.#rowsLeft -= rows.length;
   }
 
   /** Shards whose edits of a table make its rows here: of those that handed rows over, all; a checkpoint has theirs already. */
@@ -235,7 +251,7 @@ class Rebuild {
     const watermark = own ? (this.#own(table)?.watermark ?? 0) : undefined;
     this.state = unwrap(await this.#target.edits(step, table.table, edits, watermark));
     this.#place = next;
-    this.#left -= count;
+    this.#rowsLeft -= count;
   }
 
   #own({ table }: TableSchema): ShardProgress | undefined {

@@ -71,6 +71,12 @@ export const FLUSH_AGE_MS = 30 * SECOND;
 export const FLUSH_LEASE_MS = 120 * SECOND;
 /** Attempts that fail without hope of success before a batch is set aside (F3). */
 export const FLUSH_ATTEMPTS_MAX = 5;
+/**
+ * A flush that somebody has to help (a wrong password, a full disk) is tried again after this, then after twice as long, and so on up to
+ * the other: a server locks out who comes too often with a wrong password. Milliseconds.
+ */
+export const FLUSH_REST_MS = 30 * SECOND;
+export const FLUSH_REST_MAX_MS = 600 * SECOND;
 /** What a backend is handed at once when it catches up with another: a data file's worth. Edits; characters of their values. */
 export const REPLAY_EDITS = 25_000;
 export const REPLAY_CHARS = 12 * MiB;
@@ -157,6 +163,19 @@ export const CHANGE_LIST_DELTAS = 1_000_000;
 export const CHANGE_LIST_MS = 7 * 24 * 3600 * SECOND;
 /** Tombstones are needed until no device can hold an older edit of the row. Milliseconds. */
 export const TOMBSTONE_MS = 30 * 24 * 3600 * SECOND;
+
+/** A device that was away for longer than a hot window starts over: with less than a second none would ever be current. */
+export const HOT_AGE_MS_MIN = 1 * SECOND;
+/** So that a moment minus the age is still a date. Milliseconds; a hundred years. */
+export const HOT_AGE_MS_MAX = 100 * 365 * 24 * 3600 * SECOND;
+/** Rows leave a shard once so many edits have become older than its window: with fewer there would be many small files. */
+export const HOT_LEAVE_EDITS = 20_000;
+/** Rows that leave together: their ids and filter cross RPC as one message, and the filter is one SQLite value. */
+export const HOT_RUN_ROWS = 50_000;
+/** Rows that left lie in chunks of this size: one late edit reads one. Characters of stored rows; some 1,500 rows. */
+export const HOT_CHUNK_CHARS = 256 * KiB;
+/** Chunks that one push reads, at some 10 ms each; one that needs more comes again and goes on. */
+export const HOT_CHUNKS_PER_PUSH = 64;
 
 /** Hibernating sockets of one hub; Durable Objects take 32,768, memory is the bound. */
 export const SOCKETS_PER_HUB_MAX = 10_000;

@@ -1,7 +1,7 @@
 /** Table schemas: what an admin puts, and what the tenant keeps with stable column ids. */
 import { z } from "zod";
 import { identifierSchema } from "./ids.ts";
-import { COLUMNS_MAX, SHARDS_PER_TABLE_MAX } from "./limits.ts";
+import { COLUMNS_MAX, HOT_AGE_MS_MAX, HOT_AGE_MS_MIN, SHARDS_PER_TABLE_MAX } from "./limits.ts";
 import { COLUMN_TYPES, type ColumnType } from "./value.ts";
 
 export interface Column {
@@ -23,6 +23,12 @@ export interface TableSchema {
   readonly shards: number;
   /** Name of a backend in the gateway's configuration; absent for the default. */
   readonly backend?: string;
+  /** Rows that nobody touched for so long leave their shard (decision 0052); absent for a table whose rows all stay. */
+  readonly hot?: HotWindow;
+}
+
+export interface HotWindow {
+  readonly ageMs: number;
 }
 
 /** Body of PUT /v1/{gatewayId}/admin/tables/{table}. */
@@ -42,5 +48,6 @@ export const tableDefinitionSchema = z.strictObject({
     }),
   shards: z.int().min(0).max(SHARDS_PER_TABLE_MAX).optional(),
   backend: z.string().min(1).max(100).optional(),
+  hot: z.strictObject({ ageMs: z.int().min(HOT_AGE_MS_MIN).max(HOT_AGE_MS_MAX) }).optional(),
 });
 export type TableDefinition = z.infer<typeof tableDefinitionSchema>;

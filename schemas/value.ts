@@ -62,7 +62,7 @@ function jsonFits(text: string): Result<Scalar, ValueError> {
   if (text.length > JSON_DEPTH_MAX && depthOf(text) > JSON_DEPTH_MAX)
     return err({
       code: "CellTooLarge",
-      message: `The JSON value is nested deeper than ${JSON_DEPTH_MAX} levels; flatten it, or make it a string.`,
+      message: `The JSON is nested deeper than ${JSON_DEPTH_MAX} levels; make it a string.`,
     });
   return fits(text);
 }

@@ -75,7 +75,7 @@ export class GatewayServer {
     if (persist) await mkdir(persist, { recursive: true });
     // wrangler's type of the same options differs from Miniflare's in what may be undefined.
     const { assets: site, ...worker } = workerOptions as unknown as V4WorkerOptions;
-    const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, ...vars };
+    const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, POSTGRES_COPY: "on", ...vars };
     const options = convertV4MiniflareOptions({
       workers: [
         {

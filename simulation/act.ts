@@ -2,7 +2,7 @@
 import type { Shard, Tenant } from "../durable-objects/index.ts";
 import { type Op, write } from "./edits.ts";
 import { query } from "./engine.ts";
-import type { Action } from "./plan.ts";
+import type { Action, TabAction } from "./plan.ts";
 import type { Device } from "./world/device.ts";
 import { GATEWAY } from "./world/gateway.ts";
 import type { World } from "./world.ts";
@@ -12,7 +12,7 @@ export async function perform(world: World, action: Action): Promise<void> {
   const device = "device" in action ? (world.devices[action.device] as Device) : undefined;
   switch (action.kind) {
     case "edit":
-      if (device) await edit(world, device, action.ops);
+      if (device) await edit(world, device, action.ops, action.tab);
       return;
     case "rules":
       trace.note("admin", `wants rules ${action.set}`);
@@ -26,7 +26,8 @@ export async function perform(world: World, action: Action): Promise<void> {
       trace.note("admin", `adds ${action.table}.${action.column}`);
       world.tables[action.table] = { ...world.tables[action.table], [action.column]: "string" };
       await world.admin.putTable(action.table, world.definitionOf(action.table));
-      for (const each of world.devices) await each.act((db) => db.declare(world.schema()));
+      // Of several tabs one has the app's new version.
+      for (const each of world.devices) await each.act((db) => db.declare(world.schema()), each.app(action.at));
       return;
     }
     case "shards":
@@ -43,13 +44,16 @@ export async function perform(world: World, action: Action): Promise<void> {
       world.onDay(action.at + action.ms, () => device.link.heal());
       return;
     case "kill":
-      device?.process.die();
+      device?.die();
       return;
     case "wake":
-      device?.sync?.wake();
+      for (const app of device?.apps ?? []) app.sync?.wake();
       return;
+    case "tab":
+      return device && tab(device, action.how, action.tab);
     case "copy":
       if (!device) return;
+      while (device.disk.inTransaction) await scheduler.sleep(10);
       trace.note(device.name, "is copied");
       return world.addDevice({ ...device.spec, name: `copy${world.devices.length}` }, device);
     case "crash":
@@ -83,6 +87,16 @@ export async function perform(world: World, action: Action): Promise<void> {
   }
 }
 
+/** Tabs come and go; at times it is the one that leads. */
+function tab(device: Device, how: TabAction["how"], which: number | "leader"): Promise<void> | undefined {
+  const app = which === "leader" ? device.apps.find(({ db }) => db?.leads) : device.app(which);
+  if (how === "open") return device.open();
+  if (how === "close") return app?.close();
+  if (how === "vanish") app?.vanish();
+  else app?.process.die();
+  return undefined;
+}
+
 /** A shard's storage is gone at a moment at which the lake has all of it, and no move of rows counts on it; the admin rebuilds it. */
 async function lose({ gateway, admin, trace, tally }: World, table: string, nth: number): Promise<void> {
   const tenant = gateway.host("TENANT", GATEWAY).object as Tenant;
@@ -106,15 +120,16 @@ function disturb({ gateway }: World, how: "crash" | "evict", what: string): void
 }
 
 /** One transaction of an app. What it wrote, once it is committed, is never lost. */
-async function edit(world: World, device: Device, ops: readonly Op[]): Promise<void> {
-  const done = await device.act((db, sync) => write(db, sync, ops));
+async function edit(world: World, device: Device, ops: readonly Op[], tab?: number): Promise<void> {
+  const app = device.app(tab);
+  const done = await device.act((db, sync) => write(db, sync, ops), app);
   if (!done || done.length === 0) return;
   const late = await stampedLate(world, device);
   if (late) world.fail(`[H1] ${device.name} ${late}`);
   world.watch.committed(device, done);
   world.tally.add("committed", done.length);
   world.trace.note(
-    device.name,
+    app?.name ?? device.name,
     `commits ${done
       .map((w) => `${w.op} ${w.table}/${w.rowId} ${w.texts.join(" ")}`)
       .join(", ")
@@ -123,9 +138,9 @@ async function edit(world: World, device: Device, ops: readonly Op[]): Promise<v
 }
 
 /** [H1] What a device writes is newer than all that it ever had accepted. */
-async function stampedLate({ oracle }: World, { disk, db }: Device): Promise<string | undefined> {
+async function stampedLate({ oracle }: World, { disk, apps }: Device): Promise<string | undefined> {
   const [row] = (await disk.look("SELECT printf('%016x', max(hlc)) FROM lakesync_outbox HAVING max(hlc) > 0")).rows;
-  const accepted = oracle.newestOf(db?.clientId ?? "");
+  const accepted = oracle.newestOf(apps[0]?.db?.clientId ?? "");
   if (!row || String(row[0]) > accepted) return undefined;
   return `stamps an edit ${row[0]}, and had ${accepted} accepted before`;
 }

@@ -48,7 +48,7 @@ export const outboxOf = (device: Device): Promise<number> => countOf(device, "SE
 export async function checkDevice(world: World, device: Device): Promise<void> {
   const { oracle, watch } = world;
   if (watch.began(device) !== oracle.moment || oracle.inForce.length > 1 || world.admin.waiting > 0) return;
-  if ((await outboxOf(device)) > 0 || device.token === "") return;
+  if ((await outboxOf(device)) > 0 || device.token === "" || device.disk.inTransaction) return;
   const claims = JSON.parse(atob(device.token.split(".")[1] ?? ""));
   const wrong = difference(oracle.expected(claims), await rowsOn(world, device));
   if (wrong) world.fail(`[C9] ${device.name} has just synced, and ${wrong}`);
@@ -114,6 +114,7 @@ export class Watch {
 
   /** [C4] [PL1] A cursor only moves forward, but where the device starts over. */
   async progressed(world: World, device: Device): Promise<void> {
+    if (device.disk.inTransaction) return;
     const hidden = await hiddenEdit(world, device);
     if (hidden) world.fail(`[C4] on ${device.name}, ${hidden}`);
     const [row] = (await device.disk.look("SELECT value FROM lakesync_meta WHERE key = 'cursor'")).rows;

@@ -9,7 +9,8 @@ import type { DeviceSpec } from "./world/device.ts";
 import type { Weather, WeatherKind } from "./world/network.ts";
 
 export type Action = { readonly at: number } & (
-  | { readonly kind: "edit"; readonly device: number; readonly ops: readonly Op[] }
+  | { readonly kind: "edit"; readonly device: number; readonly ops: readonly Op[]; readonly tab?: number }
+  | TabAction
   | { readonly kind: "rules"; readonly set: keyof typeof RULES }
   | { readonly kind: "claims"; readonly user: string; readonly teams: readonly string[] }
   | { readonly kind: "column"; readonly table: string; readonly column: string }
@@ -26,6 +27,14 @@ export type Action = { readonly at: number } & (
   /** An engine takes a table's snapshot and reads it a while later. */
   | { readonly kind: "query"; readonly table: string; readonly ms: number }
 );
+
+/** A tab is opened, closed with its app's knowledge or without, or dies and is there again soon. */
+export interface TabAction {
+  readonly kind: "tab";
+  readonly device: number;
+  readonly how: "open" | "close" | "vanish" | "kill";
+  readonly tab: number | "leader";
+}
 
 export interface Plan {
   readonly seed: number;
@@ -223,7 +232,29 @@ function losses(random: Random, endMs: number): Action[] {
   }).flat();
 }
 
+/** Devices become browsers, and what is written comes from any of their tabs, which come and go meanwhile. */
+function withTabs(plan: Plan): Plan {
+  const random = new Random(plan.seed, "tabs");
+  if (!random.chance(0.3)) return plan;
+  const devices = plan.devices.map((spec) => (random.chance(0.6) ? { ...spec, tabs: random.int(1, 3) } : spec));
+  const browsers = devices.flatMap(({ tabs }, device) => (tabs ? [device] : []));
+  const stirred = Array.from({ length: browsers.length > 0 ? random.int(3, 16) : 0 }, (): Action => {
+    const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
+    const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
+    return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
+  });
+  const actions = plan.actions.map((action) =>
+    action.kind === "edit" ? { ...action, tab: random.int(0, 11) } : action,
+  );
+  const torn = random.chance(0.3) ? { workerTorn: Number((random.next() * 0.01).toFixed(4)) } : {};
+  return { ...plan, devices, weather: { ...plan.weather, ...torn }, actions: [...actions, ...stirred] };
+}
+
 export function planOf(seed: number): Plan {
+  return withTabs(planWithoutTabs(seed));
+}
+
+function planWithoutTabs(seed: number): Plan {
   const random = new Random(seed, "plan");
   const calm = random.chance(0.1);
   const devices = Array.from({ length: random.int(2, 4) }, (_, at): DeviceSpec => {

@@ -3,6 +3,7 @@
  * only be late is given back as missing; what can never come right is a failure at once.
  */
 
+import type { Row } from "../client/index.ts";
 import type { TableMaintenance } from "../core/index.ts";
 import { rowOf, type StampedEdit } from "../core/testing.ts";
 import type { Shard, Tenant } from "../durable-objects/index.ts";
@@ -10,8 +11,9 @@ import { type ClientId, cellsAt, clientOf, decodeBatch, type HlcText, makeStamp,
 import { outboxOf, rowsOn } from "./checks.ts";
 import { lakeOf } from "./engine.ts";
 import { checkLake } from "./lake.ts";
-import { ADMIN, cellsOf, difference } from "./oracle.ts";
+import { ADMIN, type Cells, cellsOf, difference } from "./oracle.ts";
 import { checkPromises, REJECTED, rejectedEdit } from "./promises.ts";
+import type { Device } from "./world/device.ts";
 import { GATEWAY } from "./world/gateway.ts";
 import type { World } from "./world.ts";
 
@@ -19,11 +21,14 @@ import type { World } from "./world.ts";
 export async function whatIsMissing(world: World): Promise<string | undefined> {
   if (world.admin.waiting > 0) return "the admin waits for an answer";
   for (const device of world.devices) {
-    if (!device.db) return `${device.name} is not there`;
+    if (!device.apps[0]?.db) return `${device.name} is not there`;
+    if (device.disk.inTransaction) return `${device.name} is in a transaction`;
     const waiting = await outboxOf(device);
     if (waiting > 0) return `${device.name} has ${waiting} edits in its outbox`;
     const wrong = difference(world.oracle.expected(world.claimsOf(device.spec.user)), await rowsOn(world, device));
     if (wrong) return `on ${device.name}, ${wrong}`;
+    const late = device.origin && (await whatTabsMiss(world, device));
+    if (late) return late;
   }
   const state = (await tenantOf(world).state(GATEWAY)) as { ok: true; value: TenantState };
   if (state.value.move) return `a move of ${state.value.move.table} is ${state.value.move.phase}`;
@@ -40,6 +45,32 @@ export async function whatIsMissing(world: World): Promise<string | undefined> {
   if (wrong) world.fail(wrong);
   return undefined;
 }
+
+/** [C3] [C5] One tab leads; each answers, knows of sync, and shows what is there. */
+async function whatTabsMiss(world: World, device: Device): Promise<string | undefined> {
+  const leaders = device.apps.filter(({ db }) => db?.leads);
+  if (leaders.length !== 1) return `${device.name} has ${leaders.length} tabs that lead`;
+  const held = await rowsOn(world, device);
+  for (const { name, answer, shown } of device.apps) {
+    if (!answer) return `${name} gives no answer`;
+    const { pending, syncedAtMs } = answer.status;
+    if (pending > 0 || syncedAtMs === undefined) return `${name} does not know that it is in step`;
+    const other = difference(held, rowsIn(answer.rows)) ?? difference(held, rowsIn(shown));
+    if (other) return `in ${name}, ${other}`;
+  }
+  return undefined;
+}
+
+/** Rows by table as apps get them, NULLs left out. */
+const rowsIn = (tables: ReadonlyMap<string, readonly Row[]>): Map<string, Cells> =>
+  new Map(
+    [...tables].flatMap(([table, rows]) =>
+      rows.map(({ id, ...cells }): [string, Cells] => [
+        `${table}/${id}`,
+        Object.fromEntries(Object.entries(cells).filter(([, value]) => value !== null)) as Cells,
+      ]),
+    ),
+  );
 
 type TenantState = Extract<Awaited<ReturnType<Tenant["state"]>>, { ok: true }>["value"];
 

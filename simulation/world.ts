@@ -101,6 +101,7 @@ export class World {
       note: this.trace.note,
       tokenFor: (user) => signToken({ ...this.claimsOf(user) }, Math.floor((Date.now() + this.plan.tokenMs) / 1000)),
       schema: () => this.schema(),
+      fail: (what) => this.fail(what),
       asks: (device) => this.watch.asks(device, this.oracle.moment),
       progressed: (device) => this.#guarded(() => this.watch.progressed(this, device)),
       diverged: (device, tables) => this.fail(`[V2] ${device.name} holds other rows of ${tables} than the gateway`),
@@ -138,7 +139,8 @@ export class World {
   async addDevice(spec: DeviceSpec, original?: Device): Promise<void> {
     const device = await Device.make(spec, this.#deviceDeps(), original);
     this.devices.push(device);
-    await device.start();
+    const started = device.start();
+    if (!device.origin) await started; // tabs need time for it
   }
 
   async putRules(set: keyof typeof RULES): Promise<void> {
@@ -208,7 +210,10 @@ export class World {
     await this.#liveThrough();
     // Pokes are hints, and may get lost in fine weather as well.
     this.network.weather = { ...FAIR, pokeLost: plan.weather.pokeLost ?? 0 };
-    for (const { link } of this.devices) link.heal();
+    for (const device of this.devices) {
+      device.link.heal();
+      if (device.apps.length === 0) void device.open();
+    }
     this.trace.note("weather", "clears up");
     return this.#untilQuiet();
   }
@@ -218,6 +223,7 @@ export class World {
     const calm = scheduler.now;
     let missing: string | undefined = "nobody has looked";
     while (!this.failure && missing && scheduler.now < calm + QUIET_MS) {
+      for (const { origin, apps } of this.devices) if (origin) for (const app of apps) app.ask();
       await scheduler.runUntil(scheduler.now + LOOK_MS, () => this.failure !== undefined);
       missing = await whatIsMissing(this);
     }

@@ -81,7 +81,10 @@ export class TableBackends implements DatabaseAdapter {
     const connectionString = connectionStringOf(this.#env[name as keyof Env]) as string;
     // Connections are kept from page to page: this adapter lives as long as one invocation does.
     const options = { connectionString, name, schema: this.#gatewayId };
-    const adapter = kindOf(connectionString) === "mysql" ? new MySQLAdapter(options) : new PostgresAdapter(options);
+    const adapter =
+      kindOf(connectionString) === "mysql"
+        ? new MySQLAdapter(options)
+        : new PostgresAdapter({ ...options, copy: this.#env.POSTGRES_COPY === "on" });
     this.#databases.set(name, adapter);
     return adapter;
   }
@@ -92,7 +95,7 @@ export class TableBackends implements DatabaseAdapter {
       return await question(this.#of(table));
     } catch (error) {
       if (!(error instanceof LakeSyncError && error.code === "BadConfig")) throw error;
-      return err(new LakeSyncError("DestinationUnavailable", error.message, error.details));
+      return err(new LakeSyncError("DestinationUnavailable", error.message, { ...error.details, needs: "operator" }));
     }
   }
 

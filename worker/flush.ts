@@ -11,31 +11,44 @@ import {
 import { ask, type Env, type FlushMessage } from "../durable-objects/index.ts";
 import { err, LakeSyncError, type Result } from "../schemas/index.ts";
 import { backendOf, LAKE } from "./backends.ts";
+import { leaveHot } from "./checkpoint/leave.ts";
 import { destinationFor } from "./destination.ts";
 import { noteFlush } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
 
-/** Flushes everything that was in a shard's log when called. */
-export async function flushShard(env: Env, message: FlushMessage): Promise<FlushSummary> {
+/** Flushes everything that was in a shard's log when called. @param atOnce also where a flush that failed rests */
+export async function flushShard(env: Env, message: FlushMessage, atOnce = false): Promise<FlushSummary> {
   const written: string[] = [];
+  const windows = new Set<string>();
   const destination = destinationFor(env, message.gatewayId);
   const summary = await flushOnce({
     source: sourceOf(env, message),
-    destination: guarded(destination, written),
+    destination: guarded(destination, written, windows),
     clock: { now: () => Date.now() },
     token: crypto.randomUUID(),
+    atOnce,
   }).catch(failedFlush);
   await destination.close();
   if (summary.state === "flushed") written.push(checkpointDuty(message.shard));
+  if (summary.state === "flushed" && windows.size > 0) await letGo(env, message);
   await noteFlush(env, message.gatewayId, written);
   return summary;
+}
+
+/** What has grown older than its table's window. What goes wrong here is made good after the next flush. */
+async function letGo(env: Env, { gatewayId, shard }: FlushMessage): Promise<void> {
+  const gone = await leaveHot(env, gatewayId, shard).catch((cause: unknown) => err(cause as LakeSyncError));
+  if (!gone.ok) log("error", { event: "hot window", gatewayId, shard, error: String(gone.error) });
+  else if (gone.value.left > 0 && env.LOG_LEVEL !== "error")
+    log("info", { event: "hot window", gatewayId, shard, ...gone.value });
 }
 
 /**
  * A bug in a destination is a failure of its batch, told and counted like any other (F3).
  * @param written takes the names of the lake's tables that something was written to
+ * @param windows takes the names of tables with a hot window
  */
-function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destination"] {
+function guarded(adapter: DatabaseAdapter, written: string[], windows: Set<string>): FlushDeps["destination"] {
   const guard = async <T>(answer: Promise<Result<T, LakeSyncError>>): Promise<Result<T, LakeSyncError>> => {
     try {
       return await answer;
@@ -49,6 +62,7 @@ function guarded(adapter: DatabaseAdapter, written: string[]): FlushDeps["destin
     insertDeltas: async (batch) => {
       const receipt = await guard(adapter.insertDeltas(batch));
       const { table } = batch;
+      if (table.hot) windows.add(table.table);
       if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0 && backendOf(table) === LAKE)
         written.push(table.table);
       return receipt;
@@ -61,7 +75,7 @@ function sourceOf(env: Env, { gatewayId, shard }: FlushMessage): FlushSource {
   return {
     gatewayId,
     shard,
-    lease: (token) => ask("shard", stub.lease(token)),
+    lease: (token, atOnce) => ask("shard", stub.lease(token, atOnce)),
     renew: (token) => ask("shard", stub.renew(token)),
     flushRows: (token, table, after) => ask("shard", stub.flushRows(token, table, after)),
     flushHistory: (token, table, after) => ask("shard", stub.flushHistory(token, table, after)),

@@ -181,7 +181,10 @@ function dataPaths(schemas: JsonObject): JsonObject {
         id: "checkpoint",
         summary: "What a device without data installs before it pulls: chunks, and the cursor to pull from afterwards.",
         codes: [...SIGNED, "BadIdentifier", "TooLarge", "RateLimited", "Unavailable"],
-        parameters: [text("tables", "Names, with commas between; left out for all.")],
+        parameters: [
+          text("tables", "Names, with commas between; left out for all."),
+          text("older", '"true" for rows as well that have left a hot window.'),
+        ],
         answer: media(ref("Checkpoint")),
       }),
     },
@@ -233,7 +236,7 @@ function adminPaths(): JsonObject {
       parameters: [table],
       put: operation({
         id: "putTable",
-        summary: "Makes a table, adds nullable columns to it, or moves it to other shards.",
+        summary: "Makes a table, adds nullable columns to it, moves it to other shards, or gives it a hot window.",
         codes: [...SIGNED, ...BODY, "BadConfig", "Conflict"],
         body: json("TableDefinition"),
         answer: json("Table"),
@@ -396,6 +399,7 @@ export function openApi(): JsonObject {
         lastColumnId: { type: "integer" },
         shards: { type: "integer" },
         backend: { type: "string" },
+        hot: { type: "object", properties: { ageMs: { type: "integer" } } },
       },
     },
     Checkpoint: {

@@ -119,7 +119,7 @@ test("what Google asks to try again is tried again, later each time", async () =
 test("what a person has to mend is told at once, with the remedy", async () => {
   for (const [reply, code, says] of [
     [fault(401, "authError"), "Misconfigured", "Make a new key"],
-    [fault(403, "accessDenied"), "DestinationRefused", "BigQuery Job User"],
+    [fault(403, "accessDenied"), "DestinationUnavailable", "BigQuery Job User"],
     [fault(403, "quotaExceeded"), "DestinationUnavailable", "quota"],
     [fault(400, "invalidQuery"), "DestinationRefused", "refused a statement"],
     [fault(400, "invalidQuery", "Transaction is aborted due to concurrent update"), "CommitConflict", "concurrent"],

@@ -187,9 +187,9 @@ function errorOf(
     );
   if (status === 403)
     return new LakeSyncError(
-      "DestinationRefused",
+      "DestinationUnavailable",
       `The service account may not do this: ${message} Give it the roles BigQuery Data Editor (on dataset ${dataset}) and BigQuery Job User (on project ${projectId}).`,
-      details,
+      { ...details, needs: "operator" },
     );
   if (status === 404)
     return new LakeSyncError(

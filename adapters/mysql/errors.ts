@@ -23,6 +23,9 @@ const UNAVAILABLE: Readonly<Record<string, string>> = {
   EAI_AGAIN: "its host name could not be looked up; it is tried again",
 };
 
+/** Those that end when a person acts: flushes rest meanwhile. */
+const OPERATOR = new Set(["1044", "1045", "1049", "1142", "1021", "1114", "1290", "1836", "1792", "1153"]);
+
 interface MysqlFailure {
   readonly errno?: number;
   readonly code?: string;
@@ -60,7 +63,7 @@ export function errorOf(failure: unknown, where: string): unknown {
     return new LakeSyncError(
       "DestinationUnavailable",
       `${where} is not available: ${why}.`,
-      { errno: key },
+      { errno: key, ...(OPERATOR.has(key) && { needs: "operator" }) },
       { cause: failure },
     );
   if (!isServers(failure)) return failure; // a bug of ours

@@ -6,9 +6,12 @@ import type { Connection, Pool, PoolConnection } from "mysql2/promise";
 import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
 import { again, type Connections } from "../sql/again.ts";
-import type { SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
+import type { Load, SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
 import { closedAdapter } from "../sql/names.ts";
+import type { MergedRow } from "../sql/page.ts";
+import type { TableRecord } from "../sql/table.ts";
 import { errorOf, isLost, isRace } from "./errors.ts";
+import { loadOf } from "./load.ts";
 import { MysqlSession } from "./session.ts";
 
 export interface MySQLOptions {
@@ -77,6 +80,10 @@ class MysqlDatabase implements SqlDatabase {
         `${this.#name} has NO_BACKSLASH_ESCAPES in its sql_mode, under which values cannot be written safely; take it out.`,
       );
     this.#safe = true;
+  }
+
+  load(record: TableRecord, rows: readonly MergedRow[]): Load {
+    return loadOf(record, rows);
   }
 
   read<T>(body: (reader: SqlReader) => Promise<T>): Promise<T> {

@@ -23,14 +23,12 @@ import { changesView, checkNames, foreignTable } from "../sql/names.ts";
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
+import { type MysqlLoad, partsOf, tupleOf } from "./load.ts";
 import { fromSql, sqlType, toSql } from "./values.ts";
 
-/** Text of one statement, roughly; servers take 16 MB at least, MySQL's client library 1. */
-const STATEMENT_CHARS = 1024 * 1024;
 const CHUNKS_READ = 8;
 /** Says on a table that LakeSync made it. */
 const OURS = "LakeSync";
-type Cell = string | number | boolean | Buffer | null;
 
 const quote = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
 
@@ -50,7 +48,8 @@ export class MysqlSession implements SqlWriter {
   }
 
   async #run(sql: string, params: readonly unknown[] = []): Promise<void> {
-    await this.#connection.query<ResultSetHeader>(sql, params as unknown[]);
+    // Without parameters, no placeholder is looked for in a megabyte of text.
+    await this.#connection.query<ResultSetHeader>(sql, params.length === 0 ? null : [...params]);
   }
 
   #name(name: string): string {
@@ -181,14 +180,15 @@ export class MysqlSession implements SqlWriter {
 
   async source(record: TableRecord, gatewayId: string, shard: string): Promise<Source> {
     const watermarks = this.#name("lakesync_watermarks");
-    const select = `SELECT id, seq FROM ${watermarks} WHERE table_id = ? AND gateway = ? AND shard = ?`;
+    const dead = `EXISTS (SELECT 1 FROM ${this.#name("lakesync_tombstones")} WHERE table_id = w.table_id) AS dead`;
+    const select = `SELECT id, seq, ${dead} FROM ${watermarks} AS w WHERE table_id = ? AND gateway = ? AND shard = ?`;
     const key = [record.id, gatewayId, shard];
-    let [row] = await this.#query<Source>(select, key);
+    let [row] = await this.#query<{ id: number; seq: number; dead: number }>(select, key);
     if (!row) {
       await this.#run(`INSERT INTO ${watermarks} (table_id, gateway, shard, seq) VALUES (?, ?, ?, 0)`, key);
-      [row] = await this.#query<Source>(select, key);
+      [row] = await this.#query(select, key);
     }
-    return { id: Number(row?.id), seq: Number(row?.seq) };
+    return { id: Number(row?.id), seq: Number(row?.seq), dead: Number(row?.dead) === 1 };
   }
 
   async held(
@@ -201,19 +201,12 @@ export class MysqlSession implements SqlWriter {
     return [...rows.map(({ rowId, stamps }) => ({ rowId, stamps })), ...dead];
   }
 
-  async insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void> {
-    const places = new Map(record.columns.map(({ id }, at) => [id, at]));
+  async insert({ record, parts }: MysqlLoad, sent = () => {}): Promise<void> {
     const names = ["_id", "_stamps", ...record.columns.map(({ name }) => name)].map(quote);
-    const tuples = rows.map(({ rowId, state, seq }): Cell[] => {
-      const cells: Cell[] = [rowId, packStamps(state, seq), ...record.columns.map(() => null)];
-      for (const { columns, values } of state.layers)
-        for (const [k, id] of columns.entries()) {
-          const at = places.get(id);
-          if (at !== undefined) cells[at + 2] = toSql((record.columns[at] as TableColumn).type, values[k]);
-        }
-      return cells;
-    });
-    await this.#inParts(`INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) VALUES ?`, tuples);
+    const insert = `INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) VALUES `;
+    const inserted = parts.map((part) => this.#run(insert + part));
+    sent();
+    await Promise.all(inserted);
   }
 
   /** Rows that change the same columns in one statement. */
@@ -223,28 +216,11 @@ export class MysqlSession implements SqlWriter {
       const columns = record.columns.filter(({ id }) => group[0]?.changes.has(id));
       const names = ["_id", "_stamps", ...columns.map(({ name }) => name)].map(quote);
       const sets = names.slice(1).map((name) => `${name} = VALUES(${name})`);
-      const tuples = group.map(({ rowId, state, seq, changes }): Cell[] => [
-        rowId,
-        packStamps(state, seq),
-        ...columns.map(({ id, type }) => toSql(type, changes.get(id))),
-      ]);
-      const insert = `INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) VALUES ?`;
-      await this.#inParts(insert, tuples, `ON DUPLICATE KEY UPDATE ${sets.join(", ")}`);
-    }
-  }
-
-  /** @param insert ends with VALUES ? */
-  async #inParts(insert: string, tuples: readonly (readonly Cell[])[], end = ""): Promise<void> {
-    let part: (readonly Cell[])[] = [];
-    let chars = 0;
-    for (const [at, tuple] of tuples.entries()) {
-      part.push(tuple);
-      for (const cell of tuple)
-        chars += cell === null || typeof cell !== "object" ? String(cell).length : 2 * cell.length;
-      if (chars < STATEMENT_CHARS && at < tuples.length - 1) continue;
-      await this.#run(`${insert} ${end}`, [part]);
-      part = [];
-      chars = 0;
+      const parts = partsOf(group, ({ rowId, state, seq, changes }) =>
+        tupleOf([rowId, packStamps(state, seq), ...columns.map(({ id, type }) => toSql(type, changes.get(id)))]),
+      );
+      const insert = `INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) VALUES`;
+      for (const part of parts) await this.#run(`${insert} ${part} ON DUPLICATE KEY UPDATE ${sets.join(", ")}`);
     }
   }
 
@@ -253,14 +229,12 @@ export class MysqlSession implements SqlWriter {
   }
 
   async bury(record: TableRecord, rows: readonly MergedRow[]): Promise<void> {
-    const tuples = rows.map(({ rowId, state, seq }) => [
-      record.id,
-      rowId,
-      datetime(diedMs(state)),
-      packTombstone(state, seq),
-    ]);
-    const insert = `INSERT INTO ${this.#name("lakesync_tombstones")} (table_id, row_id, died, state) VALUES ?`;
-    await this.#inParts(insert, tuples, "ON DUPLICATE KEY UPDATE died = VALUES(died), state = VALUES(state)");
+    const parts = partsOf(rows, ({ rowId, state, seq }) =>
+      tupleOf([record.id, rowId, datetime(diedMs(state)), packTombstone(state, seq)]),
+    );
+    const insert = `INSERT INTO ${this.#name("lakesync_tombstones")} (table_id, row_id, died, state) VALUES`;
+    for (const part of parts)
+      await this.#run(`${insert} ${part} ON DUPLICATE KEY UPDATE died = VALUES(died), state = VALUES(state)`);
   }
 
   async exhume(record: TableRecord, rowIds: readonly string[]): Promise<void> {
@@ -274,9 +248,10 @@ export class MysqlSession implements SqlWriter {
     return this.#run(from, [record.id, datetime(Math.max(beforeMs, 0))]);
   }
 
-  append(source: Source, chunks: readonly Chunk[]): Promise<void> {
-    const tuples = chunks.map(({ first, last, body }) => [source.id, first, last, body]);
-    return this.#inParts(`INSERT INTO ${this.#name("lakesync_changes")} (source, first, last, body) VALUES ?`, tuples);
+  async append(source: Source, chunks: readonly Chunk[]): Promise<void> {
+    const insert = `INSERT INTO ${this.#name("lakesync_changes")} (source, first, last, body) VALUES`;
+    const parts = partsOf(chunks, ({ first, last, body }) => tupleOf([source.id, first, last, body]));
+    await Promise.all(parts.map((part) => this.#run(`${insert} ${part}`)));
   }
 
   advance(source: Source, seq: number, digest: string | null): Promise<void> {

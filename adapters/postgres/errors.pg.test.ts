@@ -156,6 +156,61 @@ test("rows that others write are rows, older than any delta; values that they ch
   expect(await titles()).toEqual(["newer", "two", "ours"]);
 });
 
+test.each([
+  ["kept", /^COPY /],
+  ["each", /^INSERT /],
+] as const)(
+  "new rows over connections that are %s come by the statement that suits them",
+  async (connections, statement) => {
+    const { url } = await freshDatabase();
+    const adapter = adapterOf(url, { connections });
+    unwrap(await adapter.ensureSchema(TABLE));
+    await admin(
+      [
+        "CREATE TABLE seen (query text)",
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO seen VALUES (current_query()); RETURN NULL; END'",
+        "CREATE TRIGGER see AFTER INSERT ON todos EXECUTE FUNCTION see()",
+      ].join(";\n"),
+      url,
+    );
+    unwrap(await adapter.insertDeltas(script().batch()));
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    onTestFinished(() => client.end());
+    expect((await client.query("SELECT query FROM seen")).rows).toEqual([{ query: expect.stringMatching(statement) }]);
+  },
+);
+
+test("new rows are taken by a table whose columns somebody gave other types, and by one with row-level security", async () => {
+  const { name, url } = await freshDatabase();
+  const named = ["data", "count", "title"] as const;
+  const types = { data: "json", count: "integer", title: "string" } as const;
+  const columns = named.map((column, at) => ({ id: at + 1, name: column, type: types[column], nullable: true }));
+  const table: TableSchema = { ...TABLE, columns, lastColumnId: 3 };
+  const edits = new FlushScript(table);
+  const adapter = adapterOf(url);
+  const add = async (id: string) =>
+    unwrap(await flush(adapter, edits.edit("INSERT", id, { data: '{"b":1}', count: 7, title: id }).batch()));
+  await add("a");
+  await admin(
+    "ALTER TABLE todos ALTER data TYPE jsonb;\nALTER TABLE todos ALTER count TYPE numeric;\nALTER TABLE todos ALTER title TYPE varchar(9)",
+    url,
+  );
+  await add("b");
+  await admin(
+    `CREATE ROLE owner_${name} LOGIN;\nGRANT ALL ON DATABASE ${name} TO owner_${name};\nGRANT ALL ON SCHEMA public TO owner_${name};\n` +
+      `GRANT ALL ON ALL TABLES IN SCHEMA public TO owner_${name};\nALTER TABLE todos ENABLE ROW LEVEL SECURITY;\nCREATE POLICY everyone ON todos USING (true)`,
+    url,
+  );
+  const other = adapterOf(urlOf((each) => (each.username = `owner_${name}`), url));
+  edits.edit("INSERT", "c", { data: "[]", count: null, title: "c" });
+  expect(unwrap(await other.insertDeltas(edits.batch()))).toMatchObject({ rows: 1, deltas: 1 });
+  expect(unwrap(await adapter.getLatestState({ table, limit: 9 }))).toMatchObject({
+    rowIds: ["a", "b", "c"],
+    columns: [{ values: ['{"b": 1}', '{"b": 1}', "[]"] }, { values: [7, 7, null] }, { values: ["a", "b", "c"] }],
+  });
+});
+
 test("the change log can be read by SQL, edit by edit, with typed columns", async () => {
   const { url } = await freshDatabase();
   const table: TableSchema = {

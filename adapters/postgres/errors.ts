@@ -28,6 +28,9 @@ const UNAVAILABLE: Readonly<Record<string, string>> = {
   XX: "it met an internal fault",
 };
 
+/** Those that end when a person acts: flushes rest meanwhile. */
+const OPERATOR = /^(25006|28|3D000|42501|53100)/;
+
 /** By the code of Node's sockets and of pg. */
 const NETWORK: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens at its address; start it, or correct host and port of the connection string",
@@ -70,7 +73,7 @@ export function errorOf(failure: unknown, where: string): unknown {
     new LakeSyncError(
       "DestinationUnavailable",
       `${where} is not available: ${why}.`,
-      { sqlState: code },
+      { sqlState: code, ...(OPERATOR.test(code) && { needs: "operator" }) },
       { cause: failure },
     );
   if (!isSqlState(code)) {

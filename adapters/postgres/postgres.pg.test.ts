@@ -1,12 +1,12 @@
 /** The contract of destinations, kept by a real PostgreSQL. */
 import pg from "pg";
-import { inject } from "vitest";
+import { describe, inject } from "vitest";
 import { databaseAdapterContract } from "../../core/testing.ts";
 import { PostgresAdapter } from "./index.ts";
 
 let schemas = 0;
 /** An empty schema of its own. */
-export async function freshSchema(): Promise<string> {
+async function freshSchema(): Promise<string> {
   const schema = `contract_${process.pid}_${++schemas}`;
   const client = new pg.Client({ connectionString: inject("postgresUrl") });
   await client.connect();
@@ -15,7 +15,9 @@ export async function freshSchema(): Promise<string> {
   return schema;
 }
 
-databaseAdapterContract("Postgres", async () => {
-  const schema = await freshSchema();
-  return { open: () => new PostgresAdapter({ connectionString: inject("postgresUrl"), schema }) };
+describe.each([true, false])("COPY: %s", (copy) => {
+  databaseAdapterContract("Postgres", async () => {
+    const schema = await freshSchema();
+    return { open: () => new PostgresAdapter({ connectionString: inject("postgresUrl"), schema, copy }) };
+  });
 });

@@ -17,7 +17,9 @@ import { changesView, checkNames, foreignTable, refuseNames } from "../sql/names
 import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
-import { ARRAY_TYPES, arrayText, fromSql, SQL_TYPES, selectOf, typed } from "./values.ts";
+import { copyInto } from "./copy.ts";
+import { arraysOf, type PostgresLoad, unnest } from "./load.ts";
+import { ARRAY_TYPES, arrayText, FULL_TYPES, fromSql, SQL_TYPES, selectOf, typed } from "./values.ts";
 
 /** Columns that every Postgres table has already. */
 const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]);
@@ -33,6 +35,8 @@ export class PostgresSession implements SqlWriter {
   readonly #client: pg.ClientBase;
   /** Quoted. */
   readonly #schema: string;
+  /** The statement that was sent last, or waits. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(client: pg.ClientBase, schema: string) {
     this.#client = client;
@@ -41,7 +45,19 @@ export class PostgresSession implements SqlWriter {
 
   async #query<T extends pg.QueryResultRow>(sql: string, params: Params = []): Promise<T[]> {
     const values = params.map((param) => (Array.isArray(param) ? arrayText(param) : param));
-    return (await this.#client.query<T>(sql, values)).rows;
+    return (await this.#next(() => this.#client.query<T>(sql, values))).rows;
+  }
+
+  /** One statement after the other, whatever came of the one before: pg leaves queues to its callers. */
+  #next<T>(statement: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(statement);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  /** Waits until no statement is under way. */
+  async idle(): Promise<void> {
+    await this.#last;
   }
 
   #name(name: string): string {
@@ -63,7 +79,7 @@ export class PostgresSession implements SqlWriter {
     const [storage] = await this.#query<{ lz4: boolean }>(
       "SELECT 'lz4' = ANY (enumvals) AS lz4 FROM pg_settings WHERE name = 'default_toast_compression'",
     );
-    await this.#client.query(`
+    await this.#query(`
       CREATE TABLE IF NOT EXISTS ${this.#name("lakesync_tables")} (
         id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE,
         version integer NOT NULL, columns json NOT NULL);
@@ -162,13 +178,15 @@ export class PostgresSession implements SqlWriter {
   async source(record: TableRecord, gatewayId: string, shard: string): Promise<Source> {
     const watermarks = this.#name("lakesync_watermarks");
     const key = [record.id, gatewayId, shard];
-    const select = `SELECT id, seq FROM ${watermarks} WHERE table_id = $1 AND gateway = $2 AND shard = $3`;
-    let [row] = await this.#query<{ id: number; seq: string }>(select, key);
+    const dead = `EXISTS (SELECT FROM ${this.#name("lakesync_tombstones")} WHERE table_id = $1) AS dead`;
+    const select = `SELECT id, seq, ${dead} FROM ${watermarks} WHERE table_id = $1 AND gateway = $2 AND shard = $3`;
+    type Row = { id: number; seq: string; dead: boolean };
+    let [row] = await this.#query<Row>(select, key);
     if (!row) {
-      const insert = `INSERT INTO ${watermarks} (table_id, gateway, shard, seq) VALUES ($1, $2, $3, 0) RETURNING id, seq`;
-      [row] = await this.#query<{ id: number; seq: string }>(insert, key);
+      const insert = `INSERT INTO ${watermarks} (table_id, gateway, shard, seq) VALUES ($1, $2, $3, 0) RETURNING id, seq, ${dead}`;
+      [row] = await this.#query<Row>(insert, key);
     }
-    return { id: row?.id as number, seq: Number(row?.seq) };
+    return { id: row?.id as number, seq: Number(row?.seq), dead: row?.dead as boolean };
   }
 
   async held(
@@ -185,25 +203,29 @@ export class PostgresSession implements SqlWriter {
     return rows.map(({ rowId, stamps, state }) => (state === null ? { rowId, stamps } : { rowId, state }));
   }
 
-  async insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void> {
-    if (rows.length === 0) return;
-    const { columns } = record;
-    const places = new Map(columns.map(({ id }, at) => [id, at]));
-    const values = columns.map(() => new Array<Scalar>(rows.length).fill(null));
-    rows.forEach(({ state }, at) => {
-      for (const layer of state.layers)
-        for (let k = 0; k < layer.columns.length; k++) {
-          const place = places.get(layer.columns[k] as number);
-          if (place !== undefined) (values[place] as Scalar[])[at] = layer.values[k] as Scalar;
-        }
+  async insert(load: PostgresLoad, sent = () => {}): Promise<void> {
+    const { record, rows, copy } = load;
+    const names = ["_id", ...record.columns.map(({ name }) => name), "_stamps"].map(quote).join(", ");
+    const into = `${this.#name(record.table)} (${names})`;
+    if (copy !== undefined && (await this.#takesCopy(record)))
+      return this.#next(() => copyInto(this.#client, into, copy, sent));
+    const { list, types, params } = load.arrays ?? arraysOf(record, rows);
+    await this.#next(() => {
+      const inserted = this.#client.query(`INSERT INTO ${into} SELECT ${list} FROM ${unnest(types)}`, [...params]);
+      sent();
+      return inserted;
     });
-    const types = ["text", ...columns.map(({ type }) => ARRAY_TYPES[type]), "text"];
-    const names = ["_id", ...columns.map(({ name }) => name), "_stamps"].map(quote);
-    const list = ["p0", ...columns.map(({ type }, at) => typed(type, `p${at + 1}`)), `p${columns.length + 1}`];
-    await this.#query(
-      `INSERT INTO ${this.#name(record.table)} (${names.join(", ")}) SELECT ${list.join(", ")} FROM ${unnest(types)}`,
-      [rows.map(({ rowId }) => rowId), ...values, rows.map(({ state, seq }) => packStamps(state, seq))],
+  }
+
+  /** Not one under row-level security, nor one whose columns somebody gave other types: an INSERT converts. */
+  async #takesCopy({ table, columns }: TableRecord): Promise<boolean> {
+    const found = await this.#query<{ name: string; type: string; secured: boolean }>(
+      `SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type, c.relrowsecurity AS secured
+       FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE c.oid = to_regclass($1) AND a.attnum > 0`,
+      [this.#name(table)],
     );
+    const types = new Map(found.map(({ name, type }) => [name, type]));
+    return found[0]?.secured === false && columns.every(({ name, type }) => types.get(name) === FULL_TYPES[type]);
   }
 
   async update(record: TableRecord, rows: readonly RowUpdate[]): Promise<void> {
@@ -327,10 +349,4 @@ export class PostgresSession implements SqlWriter {
     );
     return progressOf(rows);
   }
-}
-
-/** Parameters from $1 on, arrays of these types, as columns p0, p1, ... */
-function unnest(types: readonly string[]): string {
-  const arrays = types.map((type, at) => `$${at + 1}::${type}[]`);
-  return `unnest(${arrays.join(", ")}) AS u (${types.map((_, at) => `p${at}`).join(", ")})`;
 }

@@ -26,6 +26,9 @@ export const SQL_TYPES: Record<ColumnType, string> = {
   bytes: "bytea",
 };
 
+/** As Postgres calls them itself. */
+export const FULL_TYPES: Record<ColumnType, string> = { ...SQL_TYPES, timestamp: "timestamp with time zone" };
+
 /** What an array of canonical values of a type is an array of, on its way. */
 export const ARRAY_TYPES: Record<ColumnType, string> = {
   ...SQL_TYPES,

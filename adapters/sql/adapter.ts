@@ -37,13 +37,13 @@ import {
   TOMBSTONE_MS,
 } from "../../schemas/index.ts";
 import { type Chunk, chunksOf, readChunks } from "./changes.ts";
-import type { ReadRow, ReadTombstone, SqlDatabase, SqlWriter } from "./database.ts";
-import { entriesOf, type PageEntry, planPage } from "./page.ts";
+import type { Load, ReadRow, ReadTombstone, SqlDatabase, SqlWriter } from "./database.ts";
+import { entriesOf, newRows, type PageEntry, planPage } from "./page.ts";
 import { type HeldRow, unpackStamps, unpackTombstone } from "./row-state.ts";
 import { changeFor, type TableRecord } from "./table.ts";
 
 /** Edits that one transaction takes: its locks are held for a fraction of a second, a Worker holds a few of them in memory. */
-const PAGE_ENTRIES = 5_000;
+const PAGE_ENTRIES = 10_000;
 const PAGE_CHARS = 4 * 1024 * 1024;
 
 export class SqlAdapter implements DatabaseAdapter {
@@ -70,11 +70,10 @@ export class SqlAdapter implements DatabaseAdapter {
 
   insertDeltas(batch: FlushBatch): Promise<Result<FlushReceipt, LakeSyncError>> {
     return attempt(async () => {
-      const held = (await this.#progress(batch.table)).find(
-        ({ gatewayId, shard }) => gatewayId === batch.gatewayId && shard === batch.shard,
-      );
+      const { record, progress } = await this.#known(batch.table);
+      const held = progress.find(({ gatewayId, shard }) => gatewayId === batch.gatewayId && shard === batch.shard);
       if (held && held.watermark >= batch.toSeq) return { watermark: held.watermark, rows: 0, deltas: 0 };
-      return await new Flush(this.#database, batch, held?.watermark ?? 0).run();
+      return await new Flush(this.#database, batch, held?.watermark ?? 0, record).run();
     });
   }
 
@@ -115,13 +114,13 @@ export class SqlAdapter implements DatabaseAdapter {
   }
 
   progress(table: TableSchema): Promise<Result<readonly ShardProgress[], LakeSyncError>> {
-    return attempt(() => this.#progress(table));
+    return attempt(async () => (await this.#known(table)).progress);
   }
 
-  #progress(table: TableSchema): Promise<readonly ShardProgress[]> {
+  #known(table: TableSchema): Promise<{ record?: TableRecord; progress: readonly ShardProgress[] }> {
     return this.#database.read(async (reader) => {
       const record = await reader.find(table.table);
-      return record ? reader.progress(record) : [];
+      return record ? { record, progress: await reader.progress(record) } : { progress: [] };
     });
   }
 
@@ -162,6 +161,8 @@ async function heldRows(
 interface Page {
   readonly entries: readonly PageEntry[];
   readonly chunks: readonly Chunk[];
+  /** Its rows, if they may all be new. */
+  readonly load: Load | undefined;
   /** Whether the entries are history; a tier's are not. */
   readonly logged: boolean;
   /** Where the shard's watermark is after it. */
@@ -175,13 +176,18 @@ class Flush {
   readonly #batch: FlushBatch;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #watermark: number;
+  /** As it was when the flush began. */
+  readonly #record: TableRecord | undefined;
+  /** Whether no row that seemed to be new was there. */
+  #fresh = true;
   #rows = 0;
   #deltas = 0;
 
-  constructor(database: SqlDatabase, batch: FlushBatch, watermark: number) {
+  constructor(database: SqlDatabase, batch: FlushBatch, watermark: number, record: TableRecord | undefined) {
     this.#database = database;
     this.#batch = batch;
     this.#watermark = watermark;
+    this.#record = record;
     this.#ids = new Map(batch.table.columns.map(({ id, name }) => [name, id]));
   }
 
@@ -200,8 +206,10 @@ class Flush {
         if (page.length < PAGE_ENTRIES && chars < PAGE_CHARS) continue;
         const ready = this.#page(page, page.at(-1)?.seq ?? this.#watermark, null);
         await writing;
-        writing = this.#write(ready);
-        writing.catch(() => {}); // it is awaited before the next
+        const sent = Promise.withResolvers<void>();
+        writing = this.#write(ready, sent.resolve);
+        // Until the database has work of its own, nothing of ours holds up what it is to be told. What fails is awaited below.
+        await Promise.race([sent.promise, writing.catch(() => {})]);
         page = [];
         chars = 0;
       }
@@ -215,7 +223,9 @@ class Flush {
   }
 
   #page(entries: readonly PageEntry[], to: number, digest: string | null): Page {
-    return { entries, chunks: chunksOf(entries), logged: true, to, digest };
+    const rows = this.#record && this.#fresh ? newRows(entries) : undefined;
+    const load = this.#record && rows && rows.length > 0 ? this.#database.load(this.#record, rows) : undefined;
+    return { entries, chunks: chunksOf(entries), load, logged: true, to, digest };
   }
 
   async #handedOver(): Promise<PageEntry[]> {
@@ -229,7 +239,7 @@ class Flush {
     return entries;
   }
 
-  async #write(page: Page): Promise<void> {
+  async #write(page: Page, sent = () => {}): Promise<void> {
     const { gatewayId, shard, table, toSeq, toMs } = this.#batch;
     const written = await this.#database.transaction(async (writer) => {
       const record = await writer.lock(table.table);
@@ -242,10 +252,12 @@ class Flush {
       const begun = (page.entries[0]?.seq ?? page.to) <= source.seq; // by another delivery of the same edits
       const entries = begun ? page.entries.filter(({ seq }) => seq > source.seq) : page.entries;
       const chunks = begun && page.logged ? chunksOf(entries) : page.chunks;
+      const load = begun || page.load?.record.version !== record.version ? undefined : page.load;
+      const fresh = this.#fresh && load !== undefined && !(source.dead && (await anyDead(writer, load)));
       // The database takes the log while the rows are merged here.
-      const [rows] = await Promise.all([
-        this.#merge(writer, record, entries),
+      const [, rows] = await Promise.all([
         chunks.length > 0 && writer.append(source, chunks),
+        fresh ? this.#insert(writer, load, sent) : this.#merge(writer, record, entries),
       ]);
       if (page.to === toSeq) await writer.forget(record, toMs - TOMBSTONE_MS);
       await writer.advance(source, page.to, page.digest);
@@ -253,6 +265,17 @@ class Flush {
     });
     this.#rows += written.rows;
     this.#deltas += written.deltas;
+  }
+
+  /** Without asking what the database has of them. Where it has one the transaction fails, and is done again by asking. */
+  async #insert(writer: SqlWriter, load: Load, sent: () => void): Promise<number> {
+    try {
+      await writer.insert(load, sent);
+      return load.rows.length;
+    } catch (failure) {
+      this.#fresh = false;
+      throw failure;
+    }
   }
 
   async #merge(writer: SqlWriter, record: TableRecord, entries: readonly PageEntry[]): Promise<number> {
@@ -272,13 +295,18 @@ class Flush {
     }
     invariant("plan" in planned, "values that were read decide");
     const { inserts, updates, deletes, tombstones, risen } = planned.plan;
-    await writer.insert(record, inserts);
+    if (inserts.length > 0) await writer.insert(this.#database.load(record, inserts));
     await writer.update(record, updates);
     await writer.delete(record, deletes);
     await writer.bury(record, tombstones);
     await writer.exhume(record, risen);
     return inserts.length + updates.length + deletes.length;
   }
+}
+
+/** Whether a tombstone stands for one of the rows: a key does not refuse those. */
+async function anyDead(writer: SqlWriter, { record, rows }: Load): Promise<boolean> {
+  return (await writer.tombstones(record, { ids: rows.map(({ rowId }) => rowId), limit: 1 })).length > 0;
 }
 
 /** About how much text a page of history has. */

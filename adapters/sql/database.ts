@@ -18,6 +18,8 @@ import type { TableChange, TableRecord } from "./table.ts";
 export interface Source {
   readonly id: number;
   readonly seq: number;
+  /** Whether the table has tombstones. */
+  readonly dead: boolean;
 }
 
 /** Values are in the order of the record's columns. */
@@ -49,6 +51,12 @@ export const progressOf = (rows: readonly WatermarkRow[]): (ShardProgress & { re
     ...(digest !== null && { digest }),
   }));
 
+/** Rows that are new to a table, written out for the database as far as can be without it. */
+export interface Load {
+  readonly record: TableRecord;
+  readonly rows: readonly MergedRow[];
+}
+
 export type RowsQuery = Pick<LatestStateQuery, "after" | "limit" | "ids">;
 
 /** Statements that read; outside of a transaction each sees the newest. */
@@ -76,7 +84,8 @@ export interface SqlWriter extends SqlReader {
   source(record: TableRecord, gatewayId: string, shard: string): Promise<Source>;
   /** What is kept of rows: stamps of those that live, tombstones of the dead. */
   held(record: TableRecord, rowIds: readonly string[]): Promise<(Pick<ReadRow, "rowId" | "stamps"> | ReadTombstone)[]>;
-  insert(record: TableRecord, rows: readonly MergedRow[]): Promise<void>;
+  /** @param sent called when the rows are on their way, and the database has work of its own */
+  insert(load: Load, sent?: () => void): Promise<void>;
   update(record: TableRecord, rows: readonly RowUpdate[]): Promise<void>;
   delete(record: TableRecord, rowIds: readonly string[]): Promise<void>;
   bury(record: TableRecord, rows: readonly MergedRow[]): Promise<void>;
@@ -90,6 +99,8 @@ export interface SqlWriter extends SqlReader {
 }
 
 export interface SqlDatabase {
+  /** Pure. */
+  load(record: TableRecord, rows: readonly MergedRow[]): Load;
   /** Runs a body with a connection. Throws LakeSyncErrors. */
   read<T>(body: (reader: SqlReader) => Promise<T>): Promise<T>;
   /** Runs a body in a transaction, again where the database broke it off without a decision. The body may run twice. */

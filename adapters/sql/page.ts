@@ -94,8 +94,7 @@ export function planPage(
       const known = held.get(rowId);
       if (!known && letter === "I") {
         // Most rows: nothing to merge with.
-        const layers = cells.columns.length > 0 ? [{ stamp, seq: 0, ...cells }] : [];
-        rows.set(rowId, { state: { ...emptyRow(), inserted: stamp, layers }, seq });
+        rows.set(rowId, { state: insertedRow(stamp, cells), seq });
         continue;
       }
       row = { state: known ? cloneRow(known.state) : emptyRow(), seq: known?.seq ?? 0 };
@@ -123,6 +122,23 @@ export function planPage(
   }
   return needed.size > 0 ? { needed: [...needed] } : { plan };
 }
+
+/** The rows of a page that has each once, inserted: they are new unless the database tells otherwise. */
+export function newRows(entries: readonly PageEntry[]): MergedRow[] | undefined {
+  const rows: MergedRow[] = [];
+  for (const { rowId, letter, hlc, client, cells, seq } of entries) {
+    if (letter !== "I") return undefined;
+    rows.push({ rowId, state: insertedRow(makeStamp(hlc, client), cells), seq });
+  }
+  return new Set(rows.map(({ rowId }) => rowId)).size === rows.length ? rows : undefined;
+}
+
+const insertedRow = (stamp: Stamp, { columns, values }: CellList<number>): HeldState => {
+  const row = emptyRow<number>();
+  row.inserted = stamp;
+  if (columns.length > 0) row.layers.push({ stamp, seq: 0, columns, values });
+  return row;
+};
 
 /** Whether an edit has the very stamp of a cell that the database holds: then the greater value wins. */
 const isTie = (row: HeldState, stamp: Stamp, cells: CellList<number>): boolean =>

@@ -63,6 +63,21 @@ export function unpackStamps(
   return { state, seq: Number(seq) };
 }
 
+/** @returns values of a live row, in the order of the columns; one list, filled anew for each row */
+export function cellsReader(columns: readonly { readonly id: number }[]): (state: HeldState) => readonly Scalar[] {
+  const places = new Map(columns.map(({ id }, at) => [id, at]));
+  const cells = new Array<Scalar>(columns.length);
+  return ({ layers }) => {
+    cells.fill(null);
+    for (const layer of layers)
+      for (let k = 0; k < layer.columns.length; k++) {
+        const place = places.get(layer.columns[k] as number);
+        if (place !== undefined) cells[place] = layer.values[k] as Scalar;
+      }
+    return cells;
+  };
+}
+
 type StoredLayer = readonly [Stamp, readonly number[], readonly Scalar[]];
 
 export const packTombstone = ({ inserted, deleted, layers }: HeldState, seq: number): string =>

@@ -3,7 +3,7 @@
  * so also when the tests are killed.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,10 @@ export interface TestMariadb {
   /** A user with all rights, of a database `test`. */
   readonly url: string;
   stop(): Promise<void>;
+  /** Ends it with SIGKILL, as a machine's memory killer would. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`, on its data and port. */
+  restart(): Promise<void>;
 }
 
 async function freePort(): Promise<number> {
@@ -53,28 +57,47 @@ export async function startMariadb(): Promise<TestMariadb> {
   ];
   execFileSync("mariadb-install-db", install, { stdio: ["ignore", "ignore", "inherit"] });
   const port = await freePort();
+  const pidFile = join(scratch, "pid");
   const flags = [
     ...["--no-defaults", `--datadir=${data}`, `--socket=${join(scratch, "socket")}`, `--port=${port}`, ...user],
-    // Durability is MariaDB's affair, not what we test.
-    ...["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--log-error"],
+    `--pid-file=${pidFile}`,
+    // A commit outlives the process, not the machine: durability is MariaDB's affair, not what we test.
+    ...["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--log-error"],
   ];
-  const untilPipeCloses = '"$0" "$@" <&- & pid=$!; read -r _; kill $pid; wait $pid; rm -rf "$SCRATCH" 2>/dev/null';
-  const server = spawn("/bin/sh", ["-c", untilPipeCloses, "mariadbd", ...flags], {
-    detached: true,
-    env: { ...process.env, SCRATCH: scratch },
-    stdio: ["pipe", "ignore", "ignore"],
-  });
-  const ended = new Promise<void>((done) => server.once("exit", () => done()));
+  const untilPipeCloses =
+    '"$0" "$@" <&- & pid=$!; read -r how; kill $pid 2>/dev/null; wait $pid; [ "$how" = keep ] || rm -rf "$SCRATCH" 2>/dev/null';
+  const launch = () =>
+    spawn("/bin/sh", ["-c", untilPipeCloses, "mariadbd", ...flags], {
+      detached: true,
+      env: { ...process.env, SCRATCH: scratch },
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+  let server = launch();
+  const ended = () =>
+    new Promise<void>((done) => {
+      if (server.exitCode !== null || server.signalCode !== null) done();
+      else server.once("exit", () => done());
+    });
   const stop = async () => {
     server.stdin?.end();
-    await ended;
+    await ended();
     rmSync(scratch, { recursive: true, force: true });
   };
+  const kill = async () => {
+    process.kill(Number(readFileSync(pidFile, "utf8")), "SIGKILL");
+    server.stdin?.end("keep\n"); // the shell takes leave of it, or its name in the process table would seem alive
+    await ended();
+  };
+  const ready = () => untilReady({ host: "127.0.0.1", port, user: "root" });
+  const restart = () => {
+    server = launch();
+    return ready();
+  };
   try {
-    await untilReady({ host: "127.0.0.1", port, user: "root" });
+    await ready();
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: `mysql://tester:tester@127.0.0.1:${port}/test`, stop };
+  return { url: `mysql://tester:tester@127.0.0.1:${port}/test`, stop, kill, restart };
 }

@@ -34,7 +34,9 @@ export interface Driver {
   readonly identity: string;
   /** False in a tab whose database another tab holds; absent where nothing is shared. */
   readonly leads?: boolean;
-  /** Called when this tab comes to lead. */
+  /** While no other tab has asked for anything. */
+  readonly alone?: boolean;
+  /** Called when another tab leads, or this one: what the last one committed at its end, nobody may have heard of. */
   onLead?: (() => void) | undefined;
   /** Runs one statement and gives all its rows. Prepared statements are kept for reuse. */
   execute(sql: string, params?: readonly SqlParam[]): Promise<ResultSet>;

@@ -43,14 +43,10 @@ export interface Commit {
   readonly origin: "local" | "remote";
 }
 
-/** Between the tabs of a database. A tab that joins is heard of by the one that leads before it reads anything. */
+/** Between the tabs of a database. */
 type TabMessage =
   | { readonly tables: readonly string[]; readonly origin: Commit["origin"] }
-  | { readonly news: unknown }
-  | { readonly joined: boolean };
-
-/** How long a tab waits to be heard of: the page of the one that leads may be frozen. Milliseconds. */
-const JOIN_MS = 300;
+  | { readonly news: unknown };
 
 const CONTROL = /^\s*(?:begin|commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
 
@@ -125,9 +121,7 @@ export class LocalDB implements Queryable {
   readonly #newsListeners = new Set<(news: unknown) => void>();
   #clientId: ClientId;
   #closed = false;
-  /** Whether there may be other tabs: where there are none, none is told of each commit. */
-  #others: boolean;
-  #joined: () => void = () => undefined;
+  #onLead: (() => void) | undefined;
   /** Other tabs of this database: each hears of the others' commits. */
   readonly #tabs: ReturnType<Tabs["join"]> | undefined;
 
@@ -137,7 +131,10 @@ export class LocalDB implements Queryable {
     this.#driver = driver;
     this.#tables = tables;
     this.#clientId = clientId;
-    this.#others = driver.leads !== true;
+    driver.onLead = () => {
+      this.#onLead?.();
+      void this.#elsewhere();
+    };
     this.#tabs = platform.tabs?.join(`lakesync-commits:${name}`, (message) => this.#heard(message as TabMessage));
   }
 
@@ -155,7 +152,6 @@ export class LocalDB implements Queryable {
       const tables = await TableRegistry.load(driver);
       const clientId = await prepare(driver, platform);
       const db = new LocalDB(name, platform, driver, tables, clientId);
-      await db.#join();
       if (options.schema) await db.declare(options.schema);
       return db;
     } catch (error) {
@@ -174,10 +170,10 @@ export class LocalDB implements Queryable {
     return this.#driver.leads ?? true;
   }
 
-  /** @internal Calls `run` when this tab leads, now or later. */
+  /** @internal Calls `run` when this tab leads, now or later, and when another one does. */
   whenLeading(run: () => void): void {
+    this.#onLead = run;
     if (this.leads) run();
-    else this.#driver.onLead = run;
   }
 
   get backend(): Driver["backend"] {
@@ -245,7 +241,7 @@ export class LocalDB implements Queryable {
 
   /** @internal Tells the other tabs of this database something, beside the commits that they hear of anyway. */
   tell(news: unknown): void {
-    if (this.#others && !this.#closed) this.#tabs?.post({ news } satisfies TabMessage);
+    if (!this.#closed) this.#post({ news });
   }
 
   /** @internal */
@@ -326,41 +322,33 @@ export class LocalDB implements Queryable {
 
   #committed(tables: ReadonlySet<string>, origin: Commit["origin"]): void {
     if (tables.size === 0) return;
-    if (this.#others) this.#tabs?.post({ tables: [...tables], origin } satisfies TabMessage);
+    this.#post({ tables: [...tables], origin });
     for (const listener of this.#listeners) listener({ tables, origin });
   }
 
-  async #join(): Promise<void> {
-    const tabs = this.#tabs;
-    if (!tabs || this.leads) return;
-    const { timers } = this.platform;
-    await new Promise<void>((resolve) => {
-      const timer = timers.set(resolve, JOIN_MS);
-      this.#joined = () => {
-        timers.clear(timer);
-        resolve();
-      };
-      tabs.post({ joined: true } satisfies TabMessage);
-    });
+  /** Where there are no other tabs, none is told. */
+  #post(message: TabMessage): void {
+    if (!this.#driver.alone) this.#tabs?.post(message);
   }
 
   #heard(message: TabMessage): void {
-    this.#others = true;
     if ("news" in message) for (const listener of this.#newsListeners) listener(message.news);
-    else if ("tables" in message) void this.#elsewhere(message.tables, message.origin);
-    else if (!message.joined) this.#joined();
-    else if (this.leads && !this.#closed) this.#tabs?.post({ joined: false } satisfies TabMessage);
+    else void this.#elsewhere(message.tables, message.origin);
   }
 
-  /** Another tab committed. Its tables may be new to this one. */
-  async #elsewhere(tables: readonly string[], origin: Commit["origin"]): Promise<void> {
-    await this.#mutex.run(async () => {
-      if (this.#closed) return;
-      if (tables.some((name) => name !== OUTBOX && !this.#tables.byName.has(name)))
+  /** Another tab committed. Its tables may be new to this one. @param tables left out: it may have been anything */
+  async #elsewhere(tables?: readonly string[], origin: Commit["origin"] = "remote"): Promise<void> {
+    let touched = tables;
+    await this.#mutex
+      .run(async () => {
+        if (this.#closed || tables?.every((name) => name === OUTBOX || this.#tables.byName.has(name))) return;
         await this.#tables.reload(this.#driver);
-    });
-    if (this.#closed) return;
-    for (const listener of this.#listeners) listener({ tables: new Set(tables), origin });
+        const all = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'lakesync_*'";
+        touched ??= [OUTBOX, ...((await this.#driver.execute(all)).rows.flat() as string[])];
+      })
+      .catch(() => undefined); // the tab that leads died: the next one is told of
+    if (this.#closed || !touched) return;
+    for (const listener of this.#listeners) listener({ tables: new Set(touched), origin });
   }
 }
 

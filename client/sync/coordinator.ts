@@ -152,7 +152,7 @@ export class SyncCoordinator {
   startAutoSync(): void {
     this.#wanted = true;
     if (!this.db.leads) this.db.tell(ASK);
-    this.db.whenLeading(() => this.#start());
+    this.db.whenLeading(() => (this.db.leads ? this.#start() : this.#stop()));
   }
 
   #start(): void {
@@ -177,6 +177,10 @@ export class SyncCoordinator {
 
   stopAutoSync(): void {
     this.#wanted = false;
+    this.#stop();
+  }
+
+  #stop(): void {
     for (const release of this.#release.splice(0)) release();
     this.#live = false;
     this.#on("stop");

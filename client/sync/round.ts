@@ -198,7 +198,7 @@ export class Round {
     this.#events.progress({ pushed: accepted.length, pulled: 0, rejected: refused.length });
     const settled = accepted.length + refused.length;
     if (drifted && this.#restamped && settled === 0)
-      throw new LakeSyncError("ClockDrift", "The gateway refuses this device's clock, though it was set.");
+      throw new LakeSyncError("ClockDrift", "The gateway refuses this device's clock.");
     this.#restamped = drifted;
     if (kept > 0 && settled === 0)
       throw new LakeSyncError("Unavailable", "The gateway asks to push these edits later.");

@@ -23,6 +23,8 @@ const tableSchema = z.object({
   chunks: z.array(chunkSchema),
   /** Rows that changed while the others were read; to be installed after them. */
   late: z.array(chunkSchema),
+  /** Name of the list of what has left of the table; absent where nothing has. */
+  cold: z.string().optional(),
   /** Names of the runs of each indexed column's index. */
   indexes: z.array(z.object({ columnId: z.int(), runs: z.array(z.string()) })),
 });

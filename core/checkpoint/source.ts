@@ -13,6 +13,8 @@ export interface CheckpointTable {
   readonly schema: TableSchema;
   /** Ids of columns that decide who sees a row: those are indexed. */
   readonly indexed: readonly number[];
+  /** Digest of the rows that have left; absent where it makes no difference. */
+  readonly cold?: string;
 }
 
 export interface CheckpointSource {

@@ -9,6 +9,7 @@
  */
 import { READ_AHEAD_CHARS, type Seq } from "../../schemas/index.ts";
 import type { SqlStore } from "../ports/index.ts";
+import type { ColdRun } from "./cold.ts";
 import { changesAfter } from "./log.ts";
 import { type PackedRow, readRows, rowsAfter } from "./store.ts";
 
@@ -26,6 +27,8 @@ export interface CheckpointChanges {
   readonly head: Seq;
   /** Of the tables, there (V1). */
   readonly digests: Readonly<Record<string, string>>;
+  /** What has left of each table, there. */
+  readonly cold: Readonly<Record<string, { readonly runs: readonly ColdRun[]; readonly digest: string }>>;
 }
 
 const ROWS_AT_ONCE = 1000;
@@ -58,7 +61,7 @@ export function checkpointChanges(
   since: Seq,
   head: Seq,
   maxChars: number,
-): Omit<CheckpointChanges, "digests"> {
+): Omit<CheckpointChanges, "digests" | "cold"> {
   const changed = new Map<string, Map<string, PackedRow>>();
   let chars = 0;
   let to: number = since;

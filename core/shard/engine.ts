@@ -6,6 +6,7 @@
  *   lease / pages / settle            the flush to the lake and other destinations
  *   configure                         schemas, rules and the shard's slice, as the tenant says
  *   beginRebuild .. endRebuild        a shard that lost its storage (rebuild.ts)
+ *   leaveBegin .. leaveEnd, thaw      rows that nobody touches leave, and come back for an edit (cold.ts)
  */
 import {
   CHANGE_LIST_DELTAS,
@@ -15,6 +16,7 @@ import {
   err,
   FLUSH_LEASE_MS,
   FLUSH_PAGE_BYTES,
+  HOT_LEAVE_EDITS,
   LakeSyncError,
   LOG_BYTES_MAX,
   NO_RULES,
@@ -28,9 +30,20 @@ import { TableDigest } from "../digest.ts";
 import type { HistoryBatch, SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
+import { type ColdAsk, ColdRows, type ColdRun } from "./cold.ts";
 import type { ShardConfig } from "./config.ts";
 import { addRows, columnNames, countRows, type Digests, readDigests, writeDigests } from "./digests.ts";
-import { assertLease, type FlushPage, historyPage, type Lease, rowsPage, setAside, tablesIn } from "./flush.ts";
+import {
+  assertLease,
+  type FlushPage,
+  historyPage,
+  type Lease,
+  leaseAgain,
+  rowsPage,
+  setAside,
+  type TableResult,
+  tablesIn,
+} from "./flush.ts";
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
@@ -62,6 +75,8 @@ export interface ShardLimits {
   readonly leaseMs: number;
   readonly listMs: number;
   readonly listDeltas: number;
+  /** Edits that have become older than a hot window before rows leave. */
+  readonly leaveEdits: number;
 }
 
 const DEFAULT_LIMITS: ShardLimits = {
@@ -69,7 +84,14 @@ const DEFAULT_LIMITS: ShardLimits = {
   leaseMs: FLUSH_LEASE_MS,
   listMs: CHANGE_LIST_MS,
   listDeltas: CHANGE_LIST_DELTAS,
+  leaveEdits: HOT_LEAVE_EDITS,
 };
+
+/** Rows that may have left, each in whichever of its places it is. */
+export interface ColdAsks {
+  readonly version: number;
+  readonly asks: readonly (ColdAsk & { readonly schema: TableSchema })[];
+}
 
 const outOfService = ({ at }: RebuildState): LakeSyncError =>
   new LakeSyncError(
@@ -77,13 +99,6 @@ const outOfService = ({ at }: RebuildState): LakeSyncError =>
     `This shard ${at === LOST ? "has lost its storage and waits to be" : "is being"} rebuilt; keep the deltas, and come again.`,
     { retryAfterSeconds: RETRY_AFTER_SECONDS },
   );
-
-/** How one table of a lease ended. */
-export interface TableResult {
-  readonly table: string;
-  /** Absent when the destination has it all. */
-  readonly error?: { readonly message: string; readonly hopeless: boolean };
-}
 
 export class ShardEngine {
   readonly #sql: SqlStore;
@@ -100,10 +115,12 @@ export class ShardEngine {
   #oldestMs: number | null = null;
   #rebuild: RebuildState | undefined;
   #floor = 0;
+  readonly #cold: ColdRows;
 
   constructor(sql: SqlStore, limits: Partial<ShardLimits> = {}) {
     this.#sql = sql;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#cold = new ColdRows(sql);
     sql.transaction(() => createTables(sql));
     this.#restore();
   }
@@ -126,7 +143,8 @@ export class ShardEngine {
     );
     this.#head = Math.max(top?.head ?? 0, this.#flushed, Number(readMeta(sql, "head") ?? 0));
     this.#rebuild = readRebuild(sql);
-    this.#floor = readFloor(sql);
+    this.#cold.restore();
+    this.#floor = Math.max(readFloor(sql), this.#cold.left);
     this.#digests = this.#rebuild ? new Map() : readDigests(sql, (t) => this.#schema(t));
   }
 
@@ -218,6 +236,8 @@ export class ShardEngine {
           },
         ),
       );
+    if (this.coldAsks(input).asks.length > 0)
+      return err(new LakeSyncError("Unavailable", "Rows of this push have left the shard and are not back yet."));
     const lease = this.#lease;
     const boundary = (lease?.to ?? this.#flushed) as Seq;
     const context = {
@@ -240,6 +260,69 @@ export class ShardEngine {
       this.#oldestMs ??= input.nowMs;
     }
     return ok(outcome);
+  }
+
+  /** Rows that a push names and that may have left: they have to be back before it. */
+  coldAsks({ batches, deltas }: Pick<PushInput, "batches" | "deltas">): ColdAsks {
+    const asks = this.#configured().tables.flatMap((schema) => {
+      const t = this.#names.get(schema.table);
+      if (t === undefined || !schema.hot) return [];
+      const ids = batches.filter(({ table }) => table === schema.table).flatMap(({ rowIds }) => rowIds);
+      for (const { table, rowId } of deltas) if (table === schema.table) ids.push(String(rowId));
+      return this.#cold.asks(t, ids).map((ask) => ({ ...ask, schema }));
+    });
+    return { version: this.#cold.version, asks };
+  }
+
+  /** Which of a table's rows may have left, and where they lie then. */
+  coldAsksOf(table: string, ids: readonly string[]): ColdAsk[] {
+    return this.#cold.asks(this.#names.get(table) ?? 0, ids);
+  }
+
+  /** Rows come back that were asked for, as they were when they left. @param asked ids that were looked for everywhere */
+  thaw(version: number, table: string, asked: readonly string[], rows: readonly PackedRow[]): void {
+    const schema = this.#known(table);
+    this.#atomically(() => this.#cold.thaw(this.#tableNumber(table), schema, version, asked, rows));
+  }
+
+  /** The table whose rows are to leave now, if any is: nobody touched them for as long as its window is. */
+  leaveBegin(token: string, nowMs: number): TableSchema | undefined {
+    if (this.#rebuild) return undefined;
+    const { tables, owns } = this.#configured();
+    return tables.find(
+      ({ table, hot }) =>
+        hot &&
+        Object.hasOwn(owns, table) &&
+        this.#cold.begin(this.#tableNumber(table), token, hot.ageMs, nowMs, this.#limits.leaveEdits),
+    );
+  }
+
+  leavingRows(token: string, after: string, maxChars = FLUSH_PAGE_BYTES): CheckpointRows {
+    return this.#cold.page(token, after, maxChars, this.#aside);
+  }
+
+  /** @param rows id and seq of each row that the run holds @returns how many left */
+  leave(
+    token: string,
+    table: string,
+    run: ColdRun,
+    filter: Uint8Array,
+    rows: readonly (readonly [string, number])[],
+  ): number {
+    const schema = this.#known(table);
+    const gone = this.#atomically(() => this.#cold.leave(schema, token, run, filter, rows));
+    this.#floor = Math.max(this.#floor, this.#cold.left);
+    return gone;
+  }
+
+  leaveEnd(token: string): void {
+    this.#atomically(() => dropLists(this.#sql, Number.NEGATIVE_INFINITY, this.#cold.end(token)));
+    this.#floor = Math.max(this.#floor, this.#cold.left);
+  }
+
+  /** What has left of a table, oldest first. */
+  coldRuns(table: string): ColdRun[] {
+    return this.#cold.runs(this.#names.get(table) ?? 0);
   }
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
@@ -273,10 +356,17 @@ export class ShardEngine {
     return this.#digests.get(this.#names.get(table) ?? 0) ?? new TableDigest();
   }
 
-  /** The same, by reading every row: what it has to be. */
+  /** The same, by reading every row that is here: what it has to be. */
   countDigest(table: string): TableDigest {
     const t = this.#names.get(table) ?? 0;
-    return countRows(this.#sql, t, this.#schema(t));
+    const digest = countRows(this.#sql, t, this.#schema(t));
+    digest.addTable(this.#cold.digest(t));
+    return digest;
+  }
+
+  /** Of a table's rows that have left. */
+  coldDigest(table: string): TableDigest {
+    return this.#cold.digest(this.#names.get(table) ?? 0);
   }
 
   #ownDigests(): Record<string, string> {
@@ -310,21 +400,28 @@ export class ShardEngine {
       throw new LakeSyncError("Conflict", "The shard no longer knows what changed since the checkpoint was begun.");
     const nameOf = (t: number) => tables.find((name) => name === this.#numbers.get(t));
     const digests = Object.fromEntries(tables.map((name) => [name, String(this.digest(name))]));
-    return { ...checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars), digests };
+    const cold = Object.fromEntries(
+      tables.map((name) => [name, { runs: this.coldRuns(name), digest: String(this.coldDigest(name)) }]),
+    );
+    return { ...checkpointChanges(this.#sql, nameOf, since, this.#head as Seq, maxChars), digests, cold };
   }
 
-  /** The next range to flush, or why there is none. A running lease is given again only once it has expired. */
+  /**
+   * The next range to flush, or why there is none. A running lease is given again only once it has expired.
+   * @param atOnce whether one that rests is given, too
+   */
   lease(
     nowMs: number,
     token: string,
+    atOnce = false,
   ): { readonly lease: Lease; readonly tables: readonly TableSchema[] } | "empty" | "busy" {
     const open = this.#lease;
-    if (open && open.expiresMs > nowMs) return "busy";
+    if (open && open.expiresMs > nowMs && !(atOnce && open.resting)) return "busy";
     if (this.#rebuild || (!open && this.#head === this.#flushed)) return "empty";
     const expiresMs = nowMs + this.#limits.leaseMs;
     const [top] = this.#sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM log");
     const lease: Lease = open
-      ? { ...open, token, expiresMs, attempt: open.attempt + 1 }
+      ? { ...open, token, expiresMs, attempt: open.attempt + 1, resting: false }
       : {
           token,
           from: this.#flushed as Seq,
@@ -364,12 +461,12 @@ export class ShardEngine {
 
   /**
    * Ends a lease. When every table landed, or failed without hope, the log is trimmed (F2) and what failed is set aside with
-   * its reason (F3). Otherwise the lease stays, to be taken again at once.
+   * its reason (F3). Otherwise the lease stays, to be taken again at once, or after a rest.
    */
   settle(token: string, results: readonly TableResult[], nowMs: number): "trimmed" | "again" {
     const lease = assertLease(this.#lease, token);
     const failed = [...results, ...this.#unanswered(lease, results)].filter((r) => r.error);
-    const retry = failed.find((r) => !r.error?.hopeless);
+    const retry = failed.some((r) => !r.error?.hopeless) ? leaseAgain(lease, failed, nowMs) : undefined;
     this.#atomically(() => {
       writeMeta(
         this.#sql,
@@ -377,7 +474,7 @@ export class ShardEngine {
         failed[0]?.error ? `${failed[0].table}: ${failed[0].error.message}` : undefined,
       );
       if (retry) {
-        writeMeta(this.#sql, "lease", JSON.stringify({ ...lease, expiresMs: nowMs }));
+        writeMeta(this.#sql, "lease", JSON.stringify(retry));
         return;
       }
       for (const { table, error } of failed) setAside(this.#sql, lease, this.#tableNumber(table), error?.message ?? "");
@@ -386,9 +483,12 @@ export class ShardEngine {
       writeMeta(this.#sql, "flushed", String(lease.to));
       writeMeta(this.#sql, "lease", undefined);
       writeDigests(this.#sql, this.#digests, this.#head);
+      const { tables, owns } = this.#configured();
+      const windows = tables.flatMap(({ table, hot }) => (hot && Object.hasOwn(owns, table) ? [hot.ageMs] : []));
+      if (windows.length > 0) this.#cold.noteAge(lease.to, lease.toMs, Math.max(...windows));
     });
     if (retry) {
-      this.#lease = { ...lease, expiresMs: nowMs };
+      this.#lease = retry;
       return "again";
     }
     this.#lease = undefined;
@@ -562,7 +662,11 @@ export class ShardEngine {
       oldestMs: this.#oldestMs,
       lease: this.#lease ? leaseStatus(this.#lease) : null,
       ...(this.#rebuild && { rebuild: rebuildStatus(this.#rebuild) }),
-      ...storedStatus(this.#sql, (t) => this.#numbers.get(t) ?? ""),
+      ...storedStatus(
+        this.#sql,
+        (t) => this.#numbers.get(t) ?? "",
+        (t) => this.#cold.digest(t).rows,
+      ),
     };
   }
 }

@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import type { Seq, TableSchema } from "../../schemas/index.ts";
 import type { RowBatch } from "../ports/index.ts";
 import { ADMIN, Device, edit, NOTES, NOW, push, rowsPageOf, shardOf, TODOS } from "../testing/shard-kit.ts";
-import type { ShardEngine, TableResult } from "./engine.ts";
-import type { FlushPage } from "./flush.ts";
+import type { ShardEngine } from "./engine.ts";
+import type { FlushPage, TableResult } from "./flush.ts";
 
 function leaseOf(shard: ShardEngine, nowMs = NOW) {
   const taken = shard.lease(nowMs, `t${nowMs}`);

@@ -8,7 +8,7 @@
  * A lease keeps its range until it is acknowledged, so that what it hands over is always the same: rows as they stood at
  * its end. A row that changes meanwhile leaves its former state in the log (`cow`).
  */
-import { LakeSyncError, type Seq } from "../../schemas/index.ts";
+import { FLUSH_REST_MAX_MS, FLUSH_REST_MS, LakeSyncError, type Seq } from "../../schemas/index.ts";
 import type { SqlRow, SqlStore } from "../ports/index.ts";
 import { type HistoryText, joinTexts, type RowsText } from "./flush-pages.ts";
 import { JOINED_ROWS, joinRows, type PackedRow, readRows, standingRows, writeRows } from "./store.ts";
@@ -24,6 +24,12 @@ export interface Lease {
   readonly expiresMs: number;
   /** From 1. */
   readonly attempt: number;
+  /** Of each table: attempts that ended with a failure that does not pass. */
+  readonly failures?: Readonly<Record<string, number>>;
+  /** How often it was left to rest, one time after the other. */
+  readonly rests?: number;
+  /** Whether it rests now, until it expires: somebody has to act at a destination first. */
+  readonly resting?: boolean;
   /** Gateway time of the last entry, milliseconds since 1970. */
   readonly toMs: number;
   /** Digests of the shard's tables at `to` (V1). */
@@ -34,6 +40,32 @@ export interface FlushPage<T> {
   readonly page: T;
   /** Where the next page starts; absent after the last. */
   readonly next?: Seq;
+}
+
+/** How one table of a lease ended. */
+export interface TableResult {
+  readonly table: string;
+  /** Absent when the destination has it all. */
+  readonly error?: FlushFailure;
+}
+
+export interface FlushFailure {
+  readonly message: string;
+  /** It does not pass and was tried often enough: the table's part of the lease is to be set aside (F3). */
+  readonly hopeless: boolean;
+  /** It does not pass by itself, as far as one can tell; counted. */
+  readonly lasting?: boolean;
+  /** Somebody has to act at the destination first. */
+  readonly rests?: boolean;
+}
+
+/** A lease that is to be taken again: at once, or after a rest where all that failed waits for somebody. */
+export function leaseAgain(lease: Lease, failed: readonly TableResult[], nowMs: number): Lease {
+  const failures = { ...lease.failures };
+  for (const { table, error } of failed) if (error?.lasting) failures[table] = (failures[table] ?? 0) + 1;
+  const rests = failed.every(({ error }) => error?.rests) ? (lease.rests ?? 0) + 1 : 0;
+  const pauseMs = rests === 0 ? 0 : Math.min(FLUSH_REST_MS * 2 ** (rests - 1), FLUSH_REST_MAX_MS);
+  return { ...lease, failures, rests, resting: rests > 0, expiresMs: nowMs + pauseMs };
 }
 
 type LogRow = HistoryText & { readonly last: number };

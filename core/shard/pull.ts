@@ -72,7 +72,7 @@ export interface PullContext {
   readonly sql: SqlStore;
   readonly config: ShardConfig;
   readonly head: number;
-  /** Positions below it are of an incarnation of this shard that was lost. */
+  /** Positions below it are of an incarnation of this shard that was lost, or of before rows left it. */
   readonly floor: number;
   tableNumber(name: string): number;
   tableName(t: number): string;
@@ -144,7 +144,8 @@ class Page {
   }
 
   digests(): Record<string, string> {
-    const whole = [...this.#tables].filter(([, { access }]) => access.seesAll);
+    // Of a table with a hot window nobody knows what of it a device holds.
+    const whole = [...this.#tables].filter(([, { access, schema }]) => access.seesAll && !schema.hot);
     return Object.fromEntries(whole.map(([name]) => [name, String(this.#context.digest(name))]));
   }
 

@@ -30,6 +30,7 @@ import { rowDigest, TableDigest } from "../digest.ts";
 import { applyCells, isAlive } from "../merge.ts";
 import type { HistoryBatch, SqlStore } from "../ports/index.ts";
 import { decidingColumns } from "../sync-rules.ts";
+import { forgetCold } from "./cold.ts";
 import { rowHash, type ShardConfig } from "./config.ts";
 import { addRows, columnNames, writeDigests } from "./digests.ts";
 import { appendLog, type LogEntry } from "./log.ts";
@@ -94,6 +95,7 @@ export function declareLost(sql: SqlStore, nowMs: number): void {
 /** Empties the shard; its configuration stays. @param top seqs that are known to have been given out */
 export function beginRebuild(sql: SqlStore, at: string, nowMs: number, top: number): RebuildState {
   for (const table of ["rows", "log", "lists", "moved", "clients"]) sql.exec(`DELETE FROM ${table}`);
+  forgetCold(sql);
   for (const key of ["lease", "flushed", "head", "flushError"]) writeMeta(sql, key, undefined);
   const state = { at, startedMs: nowMs, rows: 0, edits: 0, top, digests: {}, landed: {} };
   writeMeta(sql, KEY, JSON.stringify(state));

@@ -13,7 +13,8 @@ export interface ShardStatus {
   /** Gateway time of the oldest unflushed delta, milliseconds since 1970; null when all is flushed. */
   readonly oldestMs: number | null;
   readonly databaseBytes: number;
-  readonly lease: Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> | null;
+  /** "resting": until `expiresMs`, since somebody has to act first; `POST admin/flush` tries at once. */
+  readonly lease: (Pick<Lease, "from" | "to" | "attempt" | "expiresMs"> & { readonly resting: boolean }) | null;
   readonly lastError: string | null;
   readonly setAside: readonly {
     readonly table: string;
@@ -21,7 +22,8 @@ export interface ShardStatus {
     readonly toSeq: number;
     readonly reason: string;
   }[];
-  readonly tables: readonly { readonly table: string; readonly rows: number }[];
+  /** `rows` are here, dead ones included; `left` are alive, and have left a hot window. */
+  readonly tables: readonly { readonly table: string; readonly rows: number; readonly left?: number }[];
   /** Of a shard that is being rebuilt, or was lost and has to be: it is out of service. */
   readonly rebuild?: {
     readonly startedMs: number;
@@ -31,17 +33,19 @@ export interface ShardStatus {
   };
 }
 
-export const leaseStatus = ({ from, to, attempt, expiresMs }: Lease): ShardStatus["lease"] => ({
+export const leaseStatus = ({ from, to, attempt, expiresMs, resting = false }: Lease): ShardStatus["lease"] => ({
   from,
   to,
   attempt,
   expiresMs,
+  resting,
 });
 
 /** The part that only the disk knows. */
 export const storedStatus = (
   sql: SqlStore,
   nameOf: (t: number) => string,
+  leftOf: (t: number) => number,
 ): Pick<ShardStatus, "databaseBytes" | "lastError" | "setAside" | "tables"> => ({
   databaseBytes: sql.sizeBytes,
   lastError: readMeta(sql, "flushError") ?? null,
@@ -51,6 +55,7 @@ export const storedStatus = (
     )
     .map((r) => ({ table: nameOf(r.t), fromSeq: r.first, toSeq: r.last, reason: r.aside })),
   tables: sql
-    .exec<{ t: number; n: number }>("SELECT t, count(*) AS n FROM rows GROUP BY t")
-    .map((r) => ({ table: nameOf(r.t), rows: r.n })),
+    .exec<{ t: number; n: number }>("SELECT t, (SELECT count(*) FROM rows AS r WHERE r.t = names.t) AS n FROM names")
+    .map(({ t, n }) => ({ table: nameOf(t), rows: n, ...(leftOf(t) > 0 && { left: leftOf(t) }) }))
+    .filter(({ rows, left }) => rows > 0 || left !== undefined),
 });

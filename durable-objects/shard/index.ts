@@ -7,6 +7,8 @@ import {
   type CheckpointChanges,
   type CheckpointRows,
   type CheckpointStart,
+  type ColdAsk,
+  type ColdRun,
   clientIdTaken,
   type HistoryBatch,
   indexedColumns,
@@ -24,6 +26,7 @@ import {
   type ShardStatus,
   type TableResult,
 } from "../../core/index.ts";
+import { type LeavingTable, R2Store, readCold } from "../../lake/index.ts";
 import {
   type Claims,
   decodeBatch,
@@ -34,6 +37,8 @@ import {
   FLUSH_DELTAS,
   FLUSH_PAGE_BYTES,
   FOLLOWED_BYTES_MAX,
+  HOT_CHUNKS_PER_PUSH,
+  HOT_LEAVE_EDITS,
   LakeSyncError,
   NO_RULES,
   type PackedBatch,
@@ -42,7 +47,7 @@ import {
   type Seq,
   unwrap,
 } from "../../schemas/index.ts";
-import type { Env } from "../env.ts";
+import { type Env, lakeLocation } from "../env.ts";
 import type { Moved, Onlooker } from "../followers.ts";
 import { call, type Plain, plainly, toPlain } from "../rpc.ts";
 import { DurableSqlStore } from "../sql-store.ts";
@@ -90,7 +95,7 @@ export class Shard extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#sql = new DurableSqlStore(ctx.storage);
-    this.#engine = new ShardEngine(this.#sql);
+    this.#engine = new ShardEngine(this.#sql, { leaveEdits: Number(env.HOT_LEAVE_EDITS) || HOT_LEAVE_EDITS });
   }
 
   /** @param met whether the tenant has told this shard its configuration before */
@@ -136,6 +141,7 @@ export class Shard extends DurableObject<Env> {
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
       await this.#arm();
+      await this.#thaw(address, { batches, deltas: input.deltas });
       const before = this.#engine.head;
       const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
       if (!result.ok) throw result.error;
@@ -152,6 +158,30 @@ export class Shard extends DurableObject<Env> {
   #packed(page: PullPage): ShardPage {
     const batches = page.batches.map((b) => packBatch(encodeBatch(b)));
     return { ...page, batches, version: this.#engine.config?.version ?? 0 };
+  }
+
+  /** Rows that have left come back for the edits that name them. */
+  async #thaw({ gatewayId, shard }: ShardAddress, input: Pick<PushInput, "batches" | "deltas">): Promise<void> {
+    for (let read = 0; ; ) {
+      const { version, asks } = this.#engine.coldAsks(input);
+      const [ask] = asks;
+      if (!ask) return;
+      // What has come back stays for a while: the push goes on there when it comes again.
+      if (read >= HOT_CHUNKS_PER_PUSH)
+        throw new LakeSyncError(
+          "Unavailable",
+          "The push edits many rows that are not in the shard any more; repeat it.",
+          {
+            retryAfterSeconds: 1,
+          },
+        );
+      const { schema } = ask;
+      const some = asks.filter((each) => each.schema === schema);
+      const store = new R2Store(this.env.LAKE, { location: lakeLocation(this.env) });
+      const found = await readCold(store, { gatewayId, shard }, schema, some, HOT_CHUNKS_PER_PUSH - read);
+      read += found.chunks;
+      this.#engine.thaw(version, schema.table, found.asked, found.rows);
+    }
   }
 
   /** A client id belongs to the user that first used it (S6); the tenant knows, the shard remembers. */
@@ -250,6 +280,21 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
+  /** The same, and where those are that may have left. */
+  async pickOlder(
+    address: ShardAddress,
+    claims: Claims,
+    table: string,
+    ids: readonly string[],
+  ): Promise<Plain<{ readonly batches: PackedBatch[]; readonly asks: readonly ColdAsk[] }>> {
+    return plainly(async () => {
+      unwrap(this.#rate.take(claims.sub, Date.now()));
+      await this.#current(address);
+      const batches = this.#engine.pick(claims, table, ids).map((b) => packBatch(encodeBatch(b)));
+      return { batches, asks: this.#engine.coldAsksOf(table, ids) };
+    });
+  }
+
   /** What a cursor at this seq is bound to, and whether a device can catch up from there. */
   async standing(
     address: ShardAddress,
@@ -271,7 +316,11 @@ export class Shard extends DurableObject<Env> {
       this.#inService();
       const { tables = [], owns = {}, rules = NO_RULES } = this.#engine.config ?? {};
       const own = tables.filter(({ table }) => Object.hasOwn(owns, table));
-      const withIndexes = own.map((schema) => ({ schema, indexed: indexedColumns(rules, schema) }));
+      const withIndexes = own.map((schema) => ({
+        schema,
+        indexed: indexedColumns(rules, schema),
+        cold: String(this.#engine.coldDigest(schema.table)),
+      }));
       return { head: this.#engine.head as Seq, tables: withIndexes };
     });
   }
@@ -282,6 +331,33 @@ export class Shard extends DurableObject<Env> {
 
   async checkpointChanges(tables: readonly string[], since: Seq): Promise<Plain<CheckpointChanges>> {
     return plainly(() => this.#inService().checkpointChanges(tables, since));
+  }
+
+  /** Rows leave, step by step; see core/shard/cold.ts. */
+  async leaveBegin(address: ShardAddress, token: string): Promise<Plain<LeavingTable | undefined>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const schema = this.#inService().leaveBegin(token, Date.now());
+      return schema && { schema, indexed: indexedColumns(this.#engine.config?.rules ?? NO_RULES, schema) };
+    });
+  }
+
+  async leavingRows(token: string, after: string): Promise<Plain<CheckpointRows>> {
+    return plainly(() => this.#inService().leavingRows(token, after));
+  }
+
+  async leave(
+    token: string,
+    table: string,
+    run: ColdRun,
+    filter: Uint8Array,
+    rows: readonly (readonly [string, number])[],
+  ): Promise<Plain<number>> {
+    return plainly(() => this.#inService().leave(token, table, run, filter, rows));
+  }
+
+  async leaveEnd(token: string): Promise<Plain<void>> {
+    return plainly(() => this.#inService().leaveEnd(token));
   }
 
   async remembers(seq: number): Promise<Plain<boolean>> {
@@ -342,8 +418,8 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
-  async lease(token: string) {
-    return plainly(() => this.#engine.lease(Date.now(), token));
+  async lease(token: string, atOnce = false) {
+    return plainly(() => this.#engine.lease(Date.now(), token, atOnce));
   }
 
   async renew(token: string) {

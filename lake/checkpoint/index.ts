@@ -1,8 +1,8 @@
 /** Checkpoints of shards in an object store. */
 
 export { gzip } from "./gzip.ts";
-export { type CheckpointPlace, chunkKey, isObjectName, isRun } from "./keys.ts";
-export { getChunk, lookUp, type RunPlace, readCheckpoint } from "./objects.ts";
+export { type CheckpointPlace, chunkKey, isObjectName, isRun, newRun } from "./keys.ts";
+export { getChunk, getColdRuns, lookUp, putChunk, putIndexRun, type RunPlace, readCheckpoint } from "./objects.ts";
 export {
   type CheckpointDeps,
   type CheckpointOptions,

@@ -7,6 +7,8 @@
  *                                 <run>/rest/<sha>       what a rebuild needs beside it
  *                                 <run>/index/<sha>      a run of an index
  *
+ * Rows that have left their shard lie likewise in <gateway>/_cold/<shard>/<run>.
+ *
  * A run's objects are its own: what an older one left can go without a look at the newer.
  */
 
@@ -17,9 +19,12 @@ const SHA = /^[0-9a-f]{64}$/;
 export interface CheckpointPlace {
   readonly gatewayId: string;
   readonly shard: string;
+  /** Of rows that have left their shard (decision 0052): no checkpoint's, and not removed with one. */
+  readonly cold?: boolean;
 }
 
-export const checkpointFolder = ({ gatewayId, shard }: CheckpointPlace): string => `${gatewayId}/_checkpoint/${shard}/`;
+export const checkpointFolder = ({ gatewayId, shard, cold }: CheckpointPlace): string =>
+  `${gatewayId}/${cold ? "_cold" : "_checkpoint"}/${shard}/`;
 export const manifestKey = (place: CheckpointPlace): string => `${checkpointFolder(place)}manifest.json`;
 export const draftKey = (place: CheckpointPlace): string => `${checkpointFolder(place)}draft.json`;
 

@@ -4,6 +4,7 @@ import {
   type CheckpointManifest,
   type ChunkInfo,
   type ChunkRest,
+  type ColdRun,
   INDEX_PARTS,
   type IndexRun,
   idsIn,
@@ -121,6 +122,15 @@ function runsOf(numbers: readonly number[]): [number, number][] {
     else runs.push([number, number]);
   }
   return runs;
+}
+
+/** The runs of what has left of a table, as a checkpoint keeps them. */
+export const putColdRuns = (store: LakeAdapter, place: RunPlace, runs: readonly ColdRun[]): Promise<string> =>
+  put(store, (name) => objectKey(place, place.run, "cold", name), utf8.encode(JSON.stringify(runs)));
+
+export async function getColdRuns(store: LakeAdapter, place: RunPlace, name: string): Promise<ColdRun[]> {
+  const bytes = unwrap(await store.get(objectKey(place, place.run, "cold", name)));
+  return JSON.parse(text.decode(bytes)) as ColdRun[];
 }
 
 /** A shard's checkpoint in force; undefined when there is none yet. */

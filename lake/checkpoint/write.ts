@@ -45,7 +45,7 @@ import {
 } from "../../schemas/index.ts";
 import { attemptName } from "../iceberg/index.ts";
 import { type CheckpointPlace, checkpointFolder, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
-import { putChunk, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
+import { putChunk, putColdRuns, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
 
 export interface CheckpointDeps {
   readonly store: LakeAdapter;
@@ -85,6 +85,11 @@ interface DraftTable {
   read: string | undefined;
   /** Of the table at the checkpoint's seq, as the shard keeps it. */
   digest?: string;
+  /** Of the rows that had left when the draft was begun, and at the checkpoint's seq. */
+  readonly coldFrom: string;
+  cold?: string;
+  /** What has left. */
+  coldRuns?: string;
 }
 
 interface Draft {
@@ -134,28 +139,37 @@ async function readDraft(deps: CheckpointDeps, source: CheckpointSource, mapVers
   if (!found.ok) return undefined;
   const draft = JSON.parse(new TextDecoder().decode(found.value)) as Draft;
   const fresh = runStartMs(draft.run) + CHECKPOINT_DRAFT_MS > deps.clock.now() && draft.mapVersion === mapVersion;
-  if (draft.tables.some(({ read }) => read === undefined)) return undefined; // of an older version
+  if (draft.tables.some(({ read, coldFrom }) => [read, coldFrom].includes(undefined))) return undefined; // of an older version
   return fresh && unwrap(await source.remembers(draft.from)) ? draft : undefined;
 }
+
+const NONE = String(new TableDigest());
 
 const newDraft = (deps: CheckpointDeps, start: CheckpointStart, mapVersion: number): Draft => ({
   run: newRun(deps.clock.now(), attemptName(deps)),
   from: start.head,
   mapVersion,
-  tables: start.tables.map(({ schema, indexed }) => ({
+  tables: start.tables.map(({ schema, indexed, cold = NONE }) => ({
     table: schema.table,
     indexed,
     chunks: [],
     late: [],
     runs: {},
     read: String(new TableDigest()),
+    coldFrom: cold,
   })),
   at: { table: 0, after: "" },
 });
 
-/** Nothing is known of the former states of rows that changed: their tables are checked when they are restored. */
+/**
+ * Nothing is known of the former states of rows that changed, nor of rows that left or came back meanwhile: their tables are checked
+ * when they are restored.
+ */
 async function checkDigests(deps: CheckpointDeps, place: CheckpointPlace, { tables }: Draft): Promise<void> {
-  const wrong = tables.find(({ late, read, digest }) => late.length === 0 && digest !== read);
+  const wrong = tables.find(
+    ({ late, read = NONE, digest, coldFrom, cold = NONE }) =>
+      late.length === 0 && coldFrom === cold && digest !== String(TableDigest.sum([read, cold])),
+  );
   if (!wrong) return;
   unwrap(await deps.store.delete([draftKey(place)]));
   throw new LakeSyncError(
@@ -255,7 +269,7 @@ class Writer {
     const names = this.#draft.tables.map((table) => table.table);
     const open = new Map<string, Open>();
     for (let since = this.#draft.from; ; ) {
-      const { changed, to, head, digests } = unwrap(await this.#source.changes(names, since));
+      const { changed, to, head, digests, cold } = unwrap(await this.#source.changes(names, since));
       for (const { table, rows } of changed) {
         const at = names.indexOf(table);
         const one = open.get(table) ?? this.#open(at, true);
@@ -267,7 +281,12 @@ class Writer {
       if (to < head) continue;
       for (const one of open.values()) await this.#close(one);
       await this.#writeRuns();
-      for (const table of this.#draft.tables) table.digest = digests[table.table] ?? String(new TableDigest());
+      for (const table of this.#draft.tables) {
+        table.digest = digests[table.table] ?? NONE;
+        const { runs = [], digest = NONE } = cold[table.table] ?? {};
+        table.cold = digest;
+        if (runs.length > 0) table.coldRuns = await putColdRuns(this.#deps.store, this.#place, runs);
+      }
       return to;
     }
   }
@@ -282,7 +301,8 @@ class Writer {
   }
 
   #builder({ schema }: CheckpointTable, late: boolean): ChunkBuilder {
-    return new ChunkBuilder(schema, late, this.#options.chunkChars ?? CHUNK_CHARS);
+    // What has left is older: that a row is dead by now has to be told.
+    return new ChunkBuilder(schema, late || schema.hot !== undefined, this.#options.chunkChars ?? CHUNK_CHARS);
   }
 
   async #take(open: Open, rows: readonly PackedRow[]): Promise<void> {
@@ -342,8 +362,9 @@ function manifestOf(
     mapVersion: draft.mapVersion,
     atMs: nowMs,
     run: draft.run,
-    tables: draft.tables.map(({ table, indexed, chunks, late, runs, digest }) => ({
+    tables: draft.tables.map(({ table, indexed, chunks, late, runs, digest, coldRuns }) => ({
       table,
+      ...(coldRuns !== undefined && { cold: coldRuns }),
       ...(digest !== undefined && { digest }),
       rows: chunks.reduce((sum, chunk) => sum + chunk.rows, 0),
       chunks,

@@ -50,7 +50,7 @@ export class FlushedShard {
     return {
       gatewayId,
       shard,
-      lease: (token) => answer(() => engine.lease(Date.now(), token)),
+      lease: (token, atOnce) => answer(() => engine.lease(Date.now(), token, atOnce)),
       renew: (token) => answer(() => engine.renew(token, Date.now())),
       flushRows: (token, table, after) => answer(() => engine.flushRows(token, table, after)),
       flushHistory: (token, table, after) => answer(() => engine.flushHistory(token, table, after)),

@@ -28,8 +28,8 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: MERGE,
-        find: "if (layer.stamp > stamp || (layer.stamp === stamp && compareAny(held, value) >= 0)) return false;",
-        replace: "if (layer.stamp.slice(0, 16) > stamp.slice(0, 16)) return false;",
+        find: "layer.stamp > stamp || (layer.stamp === stamp && compareAny(layer.values[k] as Scalar, value) >= 0)",
+        replace: "layer.stamp.slice(0, 16) > stamp.slice(0, 16) || (k < 0 && compareAny(0, value) > 0)",
       },
     ],
   },
@@ -235,7 +235,13 @@ export const GATEWAY_BUGS: readonly Bug[] = [
   {
     name: "digest-of-what-was",
     what: "a row that changes leaves its old hash in the digest",
-    edits: [{ file: "core/digest.ts", find: "    this.plus(rows, -1, was);\n", replace: "    this.count += rows;\n" }],
+    edits: [
+      {
+        file: "core/digest.ts",
+        find: "    if (this.#only) addCells(hash, before, this.#nameOf, this.#only);\n",
+        replace: "    if (this.#only) return;\n",
+      },
+    ],
   },
   {
     name: "alarm-after-log",

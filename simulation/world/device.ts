@@ -1,25 +1,15 @@
 /**
- * A device: the real SDK over a database that outlives it, with a clock that may be wrong, a token that expires, and a link
- * that breaks. It dies and starts again at any moment.
+ * A device: a database that outlives its apps, with a clock that may be wrong, a token that expires, and a link that breaks.
+ * It runs one app, or a browser with several tabs; they die and start again at any moment.
  */
-import {
-  HttpTransport,
-  isLakeSyncError,
-  LocalDB,
-  type Page,
-  type Platform,
-  type SchemaSpec,
-  SyncCoordinator,
-  type Transport,
-  WebSocketTransport,
-} from "../../client/index.ts";
-import { Process } from "../kernel/process.ts";
+import { isLakeSyncError, type LocalDB, type SchemaSpec, type SyncCoordinator } from "../../client/index.ts";
 import type { Random } from "../kernel/random.ts";
-import { cancel, type Event } from "../kernel/scheduler.ts";
+import { App } from "./app.ts";
 import { type Disk, Disk as Disks } from "./disk.ts";
-import { GATEWAY, type Gateway } from "./gateway.ts";
+import type { Gateway } from "./gateway.ts";
 import { Link } from "./link.ts";
 import type { Network } from "./network.ts";
+import { Origin } from "./origin.ts";
 
 export interface DeviceSpec {
   readonly name: string;
@@ -29,6 +19,8 @@ export interface DeviceSpec {
   readonly skewMs: number;
   readonly batchDeltas: number;
   readonly pageBytes: number;
+  /** A browser with so many tabs at first; left out, a program of its own. */
+  readonly tabs?: number;
 }
 
 export interface DeviceDeps {
@@ -47,9 +39,11 @@ export interface DeviceDeps {
   /** It holds something else than the gateway, by its digest. */
   diverged(device: Device, tables: readonly string[]): void;
   schema(): SchemaSpec;
+  fail(what: string): void;
 }
 
 const RESTART_MS = 3000;
+const TABS_MAX = 4;
 
 export class Device {
   readonly spec: DeviceSpec;
@@ -59,10 +53,11 @@ export class Device {
   token = "";
   /** Client ids that this device ever had. */
   readonly clientIds = new Set<string>();
-  db: LocalDB | undefined;
-  sync: SyncCoordinator | undefined;
-  process: Process;
-  readonly #deps: DeviceDeps;
+  /** Those that live; of several, one leads. */
+  readonly apps: App[] = [];
+  readonly deps: DeviceDeps;
+  /** Where its tabs meet. */
+  readonly origin: Origin | undefined;
   #births = 0;
   #ended = false;
 
@@ -70,10 +65,9 @@ export class Device {
     this.spec = spec;
     this.disk = disk;
     this.skewMs = spec.skewMs;
-    this.#deps = deps;
+    this.deps = deps;
     this.link = new Link(deps.network, deps.gateway);
-    this.process = new Process(spec.name);
-    this.process.die();
+    this.origin = spec.tabs ? new Origin(deps.network, disk, { now: () => this.now() }) : undefined;
   }
 
   /** @param original whose database it begins with, copied */
@@ -89,103 +83,57 @@ export class Device {
     return this.spec.name;
   }
 
-  #platform(process: Process): Platform {
-    const { scheduler } = this.#deps.network;
-    return {
-      clock: { now: () => scheduler.now + this.skewMs },
-      random: this.#deps.random.next,
-      timers: {
-        set: (run, ms) => scheduler.after(ms, run, process),
-        clear: (event) => event !== undefined && cancel(event as Event),
-      },
-      fetch: (url, init) => this.link.fetch(process, url, init),
-      openSocket: (url, protocols) => this.link.openSocket(process, url, protocols),
-      openDriver: () => this.disk.open(process, this.#deps.network),
-    };
+  now(): number {
+    return this.deps.network.scheduler.now + this.skewMs;
   }
 
-  /** Starts the app, or starts it again. */
   async start(): Promise<void> {
-    if (this.process.alive || this.#ended) return;
-    const process = new Process(`${this.name}#${++this.#births}`);
-    this.process = process;
-    const { network, note } = this.#deps;
-    process.onDeath(() => {
-      note(this.name, "dies");
-      this.db = undefined;
-      this.sync = undefined;
-      network.scheduler.after(RESTART_MS * network.random.next(), () => void this.start());
-    });
-    const platform = this.#platform(process);
-    const db = await LocalDB.open({ name: this.name, backend: "file", schema: this.#deps.schema(), platform });
-    if (!process.alive) return;
-    const sync = new SyncCoordinator(db, this.#transport(platform), {
-      batchDeltas: this.spec.batchDeltas,
-      pageBytes: this.spec.pageBytes,
-      verifyMs: 0,
-    });
-    this.db = db;
-    this.sync = sync;
-    this.clientIds.add(db.clientId);
-    note(this.name, `starts as ${db.clientId}`);
-    sync.on("error", (error) => note(this.name, `${error.code}: ${error.message.slice(0, 100)}`));
-    sync.on("diverged", ({ tables }) => this.#deps.diverged(this, tables));
-    sync.on("progress", () => void this.#deps.progressed(this));
-    sync.on("synced", () => void this.#deps.synced(this));
-    sync.startAutoSync();
+    for (let tabs = this.spec.tabs ?? 1; tabs > 1; tabs--) void this.open();
+    await this.open();
   }
 
-  #transport(platform: Platform): Transport {
-    const token = ({ stale }: { stale: boolean }) => {
-      if (stale || this.token === "") this.token = this.#deps.tokenFor(this.spec.user);
-      return this.token;
-    };
-    const options = { baseUrl: "http://gateway", gatewayId: GATEWAY, token, gzip: false, platform };
-    const real: Transport =
-      this.spec.transport === "http" ? new HttpTransport(options) : new WebSocketTransport(options);
-    const { asks } = this.#deps;
-    const { tally } = this.#deps.network;
-    const listen: Transport["listen"] =
-      real.listen &&
-      ((events) => {
-        const page = (came: Page) => {
-          tally.add("pages unasked");
-          events.page?.(came);
-        };
-        return real.listen?.({ ...events, page }) ?? (() => undefined);
-      });
-    const checkpoint = real.checkpoint?.bind(real);
-    const chunk = real.chunk?.bind(real);
-    return {
-      push: (call, signal) => {
-        asks(this);
-        this.clientIds.add(call.clientId);
-        return real.push(call, signal);
-      },
-      pull: (call, signal) => {
-        asks(this);
-        return real.pull(call, signal);
-      },
-      ...(listen && { listen }),
-      ...(checkpoint && { checkpoint }),
-      ...(chunk && { chunk }),
-    };
+  /** Starts an app, or starts it again. */
+  async open(): Promise<void> {
+    if (this.#ended || this.apps.length >= (this.origin ? TABS_MAX : 1)) return;
+    const app = new App(this, ++this.#births);
+    this.apps.push(app);
+    const { network, note } = this.deps;
+    app.process.onDeath(() => {
+      note(app.name, "dies");
+      this.apps.splice(this.apps.indexOf(app), 1);
+      if (!app.leaving) network.scheduler.after(RESTART_MS * network.random.next(), () => void this.open());
+    });
+    await app.start();
+  }
+
+  /** All of it dies. */
+  die(): void {
+    for (const { process } of [...this.apps]) process.die();
   }
 
   /** The world is over. */
   end(): void {
     this.#ended = true;
-    this.process.die();
+    this.die();
+  }
+
+  /** @param tab any number */
+  app(tab = 0): App | undefined {
+    return this.apps[tab % Math.max(1, this.apps.length)];
   }
 
   /** Runs an app's action; what fails in an expected way is the app's to shrug at. @returns undefined if it came to nothing */
-  async act<T>(run: (db: LocalDB, sync: SyncCoordinator) => Promise<T>): Promise<T | undefined> {
-    if (!this.db || !this.sync) return undefined;
+  async act<T>(run: (db: LocalDB, sync: SyncCoordinator) => Promise<T>, app = this.app()): Promise<T | undefined> {
+    const { db, sync, name } = app ?? {};
+    return db && sync && this.shrugging(name, () => run(db, sync));
+  }
+
+  async shrugging<T>(who = this.name, run: () => Promise<T>): Promise<T | undefined> {
     try {
-      return await run(this.db, this.sync);
+      return await run();
     } catch (error) {
       if (!isLakeSyncError(error)) throw error;
-      this.#deps.note(this.name, `cannot: ${error.code}: ${error.message.slice(0, 100)}`);
+      this.deps.note(who, `cannot: ${error.code}: ${error.message.slice(0, 100)}`);
       return undefined;
     }
   }

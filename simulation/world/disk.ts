@@ -11,11 +11,15 @@ import type { Network } from "./network.ts";
 /** The client's port to SQLite, as `Platform.openDriver` has it. */
 export type Driver = Awaited<ReturnType<ReturnType<typeof defaultPlatform>["openDriver"]>>;
 type Rows = Awaited<ReturnType<Driver["execute"]>>;
+type Params = Parameters<Driver["execute"]>[1];
 
 export class Disk {
   /** Stands for device and inode: a copy has another. */
   readonly identity: string;
   readonly #driver: Driver;
+  #holder: Process | undefined;
+  /** A transaction is open: what is seen from outside may be half of something. */
+  #open = false;
 
   private constructor(identity: string, driver: Driver) {
     this.identity = identity;
@@ -27,23 +31,52 @@ export class Disk {
     return new Disk(identity, driver);
   }
 
-  /** What a process gets when it opens the file. */
-  async open(process: Process, network: Network): Promise<Driver> {
+  /** A process that lives has it open. */
+  get held(): boolean {
+    return this.#holder?.alive === true;
+  }
+
+  get inTransaction(): boolean {
+    return this.#open;
+  }
+
+  /**
+   * What a process gets when it opens the file.
+   * @param victim dies where a statement kills: the process itself, or the page whose worker it is
+   */
+  async open(process: Process, network: Network, victim = process): Promise<Driver & { readonly torn: boolean }> {
     const driver = this.#driver;
+    this.#holder = process;
     await driver.execute("ROLLBACK").catch(() => undefined); // of the process before, if it died in the middle
+    this.#open = false;
     await driver.execute("SELECT lakesync_apply(0), lakesync_clock(?, 0)", [HLC_ZERO]);
+    let torn = false;
     const through = <T>(run: () => Promise<T>): Promise<T> => {
-      if (network.strikes("deviceDies")) process.die();
-      return process.alive ? run() : never();
+      if (network.strikes("deviceDies")) victim.die();
+      if (!process.alive) return never();
+      if (victim === process || !(torn || network.strikes("workerTorn"))) return run();
+      const done = torn || network.random.chance(0.5) ? Promise.resolve() : run();
+      torn = true;
+      return done.then(() => Promise.reject(new Error("The call was cut off.")));
+    };
+    const execute = async (sql: string, params: Params) => {
+      const done = await driver.execute(sql, params);
+      if (/^(?:begin|commit|rollback)\b/i.test(sql)) this.#open = /^begin/i.test(sql);
+      return done;
     };
     return {
       backend: "file",
       identity: this.identity,
-      execute: (sql, params) => through(() => driver.execute(sql, params)),
+      get torn() {
+        return torn;
+      },
+      execute: (sql, params) => through(() => execute(sql, params)),
       executeMany: (sql, lists) => through(() => driver.executeMany(sql, lists)),
       script: (sql) => through(() => driver.script(sql)),
       tablesOf: (sql) => through(() => driver.tablesOf(sql)),
-      close: async () => undefined,
+      close: async () => {
+        if (this.#holder === process) this.#holder = undefined;
+      },
     };
   }
 

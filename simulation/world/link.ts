@@ -44,7 +44,9 @@ export class Link {
     const { scheduler } = this.#network;
     const body = init.body ? (init.body as Uint8Array).slice() : undefined;
     return new Promise<Response>((resolve, reject) => {
-      init.signal?.addEventListener("abort", () => reject(new Error("The request was aborted.")));
+      const stop = () => reject(new Error("The request was aborted."));
+      if (init.signal?.aborted) return stop();
+      init.signal?.addEventListener("abort", stop);
       const later = (run: () => void) => void scheduler.after(this.#network.delay(REQUEST_MS), run, process);
       const lose = () => {
         if (this.#network.random.chance(0.5)) later(() => reject(new TypeError("fetch failed")));

@@ -33,6 +33,8 @@ export interface Weather {
   consumerDies: number;
   /** A device dies at some statement of its database. */
   deviceDies: number;
+  /** SQLite in a tab's worker is cut off in a call. */
+  workerTorn: number;
   /** Something takes a hundred times as long. */
   slow: number;
 }
@@ -56,6 +58,7 @@ export const FAIR: Readonly<Weather> = {
   queueTwice: 0,
   consumerDies: 0,
   deviceDies: 0,
+  workerTorn: 0,
   slow: 0,
 };
 

@@ -4,13 +4,16 @@
  *   the token sees the whole table     its chunks, as they lie in the bucket: for ever the same, in any order, by ranges
  *   its rules compare columns          the rows that indexes have for them, as they are now, judged by the shard; a chunk
  *                                      of such rows for each run of an index
+ *   and asks for older rows            likewise what has left a hot window (decision 0052), where it lies
  *   neither                            nothing of this shard: its cursor begins at nothing, and the pull scans it
  *
  * A chunk's name says where it lies; whether the token may have it is asked anew each time.
  */
 import {
   type CheckpointManifest,
+  type ColdAsk,
   layoutOf,
+  seenRows,
   selectorsOf,
   shardsOf,
   type TableCheckpoint,
@@ -26,7 +29,16 @@ import {
   type Grant,
   type Router,
 } from "../../durable-objects/index.ts";
-import { type CheckpointPlace, chunkKey, isObjectName, isRun, lookUp, readCheckpoint } from "../../lake/index.ts";
+import {
+  type CheckpointPlace,
+  chunkKey,
+  getColdRuns,
+  isObjectName,
+  isRun,
+  lookUp,
+  readCheckpoint,
+  readCold,
+} from "../../lake/index.ts";
 import {
   type Claims,
   decodeBatch,
@@ -67,6 +79,7 @@ export async function checkpointFor(
   router: Router,
   { gatewayId, claims }: Grant,
   tables: readonly string[],
+  older: boolean,
 ): Promise<ServedCheckpoint> {
   const state = unwrap(await router.freshState(gatewayId));
   const parts = new Map<string, CursorPart>();
@@ -76,7 +89,7 @@ export async function checkpointFor(
       const place = { gatewayId, shard };
       const manifest = await readCheckpoint(lakeOf(env, gatewayId).store, place);
       if (!manifest || manifest.mapVersion !== state.map.version) return;
-      const offered = chunksOf(state, manifest, claims, tables);
+      const offered = await chunksOf(env, gatewayId, state, manifest, claims, tables, older);
       if (!offered || offered.length === 0) return;
       const address = { gatewayId, shard, version: state.version };
       const standing = unwrap(
@@ -102,32 +115,54 @@ export async function checkpointFor(
 }
 
 /** Undefined when not everything of the shard that the token may see can be given. */
-function chunksOf(
+async function chunksOf(
+  env: Env,
+  gatewayId: string,
   state: TenantState,
   manifest: CheckpointManifest,
   claims: Claims,
   tables: readonly string[],
-): ServedChunk[] | undefined {
+  older: boolean,
+): Promise<ServedChunk[] | undefined> {
   const chunks: ServedChunk[] = [];
   for (const held of manifest.tables) {
     const schema = state.tables.find(({ table }) => table === held.table);
     if (!schema || (tables.length > 0 && !tables.includes(held.table))) continue;
-    const named = (name: string) => `${manifest.shard}:${manifest.run}:${held.table}:${name}`;
-    if (tableAccess(state.rules, schema, claims).seesAll) {
-      const some = [...held.chunks, ...held.late].filter(({ entries }) => entries > 0);
-      chunks.push(...some.map(({ name, rows, bytes }) => ({ name: named(name), rows, bytes, sha256: name })));
-      continue;
+    const { store } = lakeOf(env, gatewayId);
+    const place = { gatewayId, shard: manifest.shard, run: manifest.run };
+    const left = older && held.cold !== undefined ? await getColdRuns(store, place, held.cold) : [];
+    // Of a row that is in several, the later one counts.
+    const parts = [
+      ...left.map(({ name, chunks: some, indexes }) => ({ folder: `${COLD}${name}`, chunks: some, indexes })),
+      { folder: manifest.run, chunks: [...held.chunks, ...held.late], indexes: held.indexes },
+    ];
+    const { seesAll } = tableAccess(state.rules, schema, claims);
+    for (const part of parts) {
+      const named = (name: string) => `${manifest.shard}:${part.folder}:${held.table}:${name}`;
+      if (seesAll) {
+        const some = part.chunks.filter(({ entries }) => entries > 0);
+        chunks.push(...some.map(({ name, rows, bytes }) => ({ name: named(name), rows, bytes, sha256: name })));
+        continue;
+      }
+      const runs = runsFor(state, schema, part, claims);
+      if (!runs) return undefined;
+      chunks.push(...runs.map(({ columnId, run }) => ({ name: named(`${columnId}.${run}`), rows: 0, bytes: 0 })));
     }
-    const runs = runsFor(state, schema, held, claims);
-    if (!runs) return undefined;
-    chunks.push(...runs.map(({ columnId, run }) => ({ name: named(`${columnId}.${run}`), rows: 0, bytes: 0 })));
   }
   return chunks;
 }
 
-function runsFor(state: TenantState, schema: TableSchema, held: TableCheckpoint, claims: Claims) {
+/** Before the run's name, in the name of a chunk of rows that have left. */
+const COLD = "cold-";
+
+function runsFor(
+  state: TenantState,
+  schema: TableSchema,
+  { indexes: those }: Pick<TableCheckpoint, "indexes">,
+  claims: Claims,
+) {
   const selectors = selectorsOf(state.rules, schema, claims);
-  const indexes = selectors?.map(({ column }) => held.indexes.find((index) => index.columnId === column.id));
+  const indexes = selectors?.map(({ column }) => those.find((index) => index.columnId === column.id));
   if (!indexes?.every((index) => index !== undefined)) return undefined;
   return [...new Set(indexes)].flatMap(({ columnId, runs }) => runs.map((run) => ({ columnId, run })));
 }
@@ -141,10 +176,20 @@ interface ChunkName extends CheckpointPlace {
 }
 
 function parseName(gatewayId: string, text: string): ChunkName | undefined {
-  const [shard = "", run = "", table = "", last = "", more] = text.split(":");
+  const [shard = "", folder = "", table = "", last = "", more] = text.split(":");
+  const cold = folder.startsWith(COLD);
+  const run = cold ? folder.slice(COLD.length) : folder;
   const [, column, name = ""] = /^(?:(\d{1,9})\.)?(.*)$/.exec(last) ?? [];
   if (more !== undefined || !isRun(run) || !isObjectName(name)) return undefined;
-  return { gatewayId, shard, run, table, name, ...(column !== undefined && { columnId: Number(column) }) };
+  return {
+    gatewayId,
+    shard,
+    run,
+    table,
+    name,
+    ...(cold && { cold }),
+    ...(column !== undefined && { columnId: Number(column) }),
+  };
 }
 
 const gone = () =>
@@ -209,8 +254,15 @@ async function selected(
   const shard = router.shard(place.gatewayId, place.shard);
   const read = async (at: number): Promise<Uint8Array> => {
     const some = ids.slice(at, at + PICKED_AT_ONCE);
-    const picked = unwrap(await ask<PackedBatch[]>("shard", shard.pick(address, claims, schema.table, some)));
-    return encodeChunk(picked.map((batch) => unwrap(decodeBatch(batch))));
+    if (!place.cold) {
+      const picked = unwrap(await ask<PackedBatch[]>("shard", shard.pick(address, claims, schema.table, some)));
+      return encodeChunk(picked.map((batch) => unwrap(decodeBatch(batch))));
+    }
+    type Picked = { readonly batches: PackedBatch[]; readonly asks: ColdAsk[] };
+    const { batches, asks } = unwrap(await ask<Picked>("shard", shard.pickOlder(address, claims, schema.table, some)));
+    const { rows } = await readCold(store, place, schema, asks, Number.POSITIVE_INFINITY);
+    const found = seenRows(state.rules, schema, claims, rows);
+    return encodeChunk([...batches.map((batch) => unwrap(decodeBatch(batch))), found]);
   };
   // What is wrong is said with a status as long as nothing has been sent.
   let next: Promise<Uint8Array> | undefined = Promise.resolve(ids.length > 0 ? await read(0) : new Uint8Array(0));

@@ -123,12 +123,12 @@ adminRoutes.get("/sync-rules", async (c) => {
   return c.json({ ...rules, version: rulesVersion });
 });
 
-/** Flushes now and answers when every destination has it. */
+/** Flushes now, also what rests since it failed, and answers when every destination has it. */
 adminRoutes.post("/flush", async (c) => {
   const { gatewayId } = c.get("grant");
   const state = unwrap(await c.get("router").freshState(gatewayId));
   const shards = [];
-  for (const shard of shardsOf(state)) shards.push({ shard, ...(await flushShard(c.env, { gatewayId, shard })) });
+  for (const shard of shardsOf(state)) shards.push({ shard, ...(await flushShard(c.env, { gatewayId, shard }, true)) });
   return c.json({ shards });
 });
 

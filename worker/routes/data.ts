@@ -44,14 +44,15 @@ async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Re
   return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, tables), { rows: [], hasMore: false });
 }
 
-/** What a device without data installs before it pulls; `?tables=a,b` as in a pull. */
+/** What a device without data installs before it pulls; `?tables=a,b` as in a pull, `?older=true` for more than hot windows. */
 dataRoutes.get("/checkpoint", async (c) => {
   const tables = (c.req.query("tables") ?? "").split(",").filter(Boolean);
   if (tables.length > TABLES_MAX)
     throw new LakeSyncError("TooLarge", `The request names more than ${TABLES_MAX} tables.`, { limit: TABLES_MAX });
   for (const name of tables) parseIdentifier("table name", name);
   c.header("cache-control", "no-store");
-  return c.json(await checkpointFor(c.env, c.get("router"), c.get("grant"), tables));
+  const older = c.req.query("older") === "true";
+  return c.json(await checkpointFor(c.env, c.get("router"), c.get("grant"), tables, older));
 });
 
 dataRoutes.get("/checkpoint/:chunk", (c) =>

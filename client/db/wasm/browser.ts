@@ -42,14 +42,17 @@ export interface WorkerLike extends Port {
   terminate(): void;
 }
 
+/** https://developer.mozilla.org/docs/Web/API/LockManager */
+export interface Locks {
+  request(name: string, options: object, held: () => Promise<unknown>): Promise<unknown>;
+}
+
 interface Browser {
   readonly BroadcastChannel: new (name: string) => Port & { close(): void };
   readonly indexedDB: { open(name: string, version: number): OpenRequest };
   readonly IDBKeyRange: { bound(low: unknown, high: unknown): unknown };
   readonly navigator: {
-    readonly locks?: {
-      request(name: string, options: object, held: () => Promise<unknown>): Promise<unknown>;
-    };
+    readonly locks?: Locks;
     readonly storage?: { getDirectory?(): Promise<unknown>; persist?(): Promise<boolean> };
   };
 }

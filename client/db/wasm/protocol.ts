@@ -39,8 +39,12 @@ export interface Reply {
   readonly error?: Failure;
 }
 
-/** What a page hears of its worker: answers, that its tab leads from now on, and that the worker ends itself. */
-export type FromWorker = Reply | { readonly leads: true } | { readonly torn: true; readonly inTransaction: boolean };
+/** What a page hears of its worker: answers, who leads from now on, that there are other tabs, and that the worker ends itself. */
+export type FromWorker =
+  | Reply
+  | { readonly leads: boolean }
+  | { readonly others: true }
+  | { readonly torn: true; readonly inTransaction: boolean };
 
 export interface Opened {
   readonly backend: Driver["backend"];

@@ -7,15 +7,14 @@ import type { FromWorker, Opened, Reply, RequestMessage } from "./protocol.ts";
 
 type Call = RequestMessage extends infer M ? (M extends { id: number } ? Omit<M, "id"> : never) : never;
 
-/** @throws LakeSyncError `StorageUnavailable` when no backend works here */
-export async function openWorkerDriver(options: DriverOptions): Promise<Driver> {
-  const { name, backend } = options;
-  if (backend === "file")
+/** @param start a tab's dedicated worker @throws LakeSyncError `StorageUnavailable` when no backend works here */
+export async function openWorkerDriver(options: DriverOptions, start = startWorker): Promise<Driver> {
+  if (options.backend === "file")
     throw new LakeSyncError(
       "StorageUnavailable",
       'Backend "file" exists in Node only; in browsers use "opfs" or "idb".',
     );
-  const remote = new RemoteDriver(name, backend);
+  const remote = new RemoteDriver(options, start);
   await remote.ready();
   return remote;
 }
@@ -29,9 +28,10 @@ class RemoteDriver implements Driver {
   backend: Driver["backend"] = "memory";
   identity = "";
   leads = false;
+  alone = true;
   onLead: (() => void) | undefined;
-  readonly #name: string;
-  readonly #wanted: DriverOptions["backend"];
+  readonly #options: DriverOptions;
+  readonly #start: (name: string) => WorkerLike;
   #worker: WorkerLike | undefined;
   #opened: Promise<void> | undefined;
   /** A transaction was open when the last worker ended. */
@@ -39,9 +39,9 @@ class RemoteDriver implements Driver {
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: unknown) => void }>();
   #nextId = 1;
 
-  constructor(name: string, backend: DriverOptions["backend"]) {
-    this.#name = name;
-    this.#wanted = backend;
+  constructor(options: DriverOptions, start: (name: string) => WorkerLike) {
+    this.#options = options;
+    this.#start = start;
   }
 
   /** Starts a worker where there is none: at first, and after one that ended itself. */
@@ -51,24 +51,28 @@ class RemoteDriver implements Driver {
   }
 
   async #open(): Promise<void> {
-    const worker = startWorker(this.#name);
+    const { name, backend: wanted } = this.#options;
+    const worker = this.#start(name);
     this.#worker = worker;
     worker.addEventListener("message", (event) => {
       const message = event.data as FromWorker;
       if ("leads" in message) {
-        this.leads = true;
+        this.leads = message.leads;
+        this.alone &&= message.leads;
         this.onLead?.();
-      } else if ("torn" in message) {
+      } else if ("others" in message) this.alone = false;
+      else if ("torn" in message) {
         this.#lost = message.inTransaction;
         this.#end("The database broke down. Look whether the write is there, and try again.");
+        this.ready().catch(() => undefined); // so that it is known who leads now
       } else this.#receive(message);
     });
     worker.addEventListener("error", () => this.#fail("The database's worker broke down."));
     try {
       const { backend, identity } = await this.#post<Opened>({
         call: "open",
-        name: this.#name,
-        backend: this.#wanted,
+        name,
+        backend: wanted,
         lost: this.#lost,
         setup: SETUP_SQL,
       });
@@ -124,7 +128,7 @@ class RemoteDriver implements Driver {
   #end(message: string): void {
     this.#worker?.terminate();
     this.#opened = undefined;
-    this.leads = false;
+    this.leads = this.alone = false;
     this.#fail(message);
   }
 
