@@ -7,16 +7,15 @@
  * Only rows that are alive count. A hash has 64 bits: made to find mistakes, not to withstand somebody who makes them. True and
  * false count as 1 and 0, which is what a device keeps that was never told a column's type.
  */
-import { type HlcText, type Scalar, type Stamp, stampHlc } from "../schemas/index.ts";
+import { HLC_TEXT_CHARS, type HlcText, NO_STAMP, type Scalar, type Stamp } from "../schemas/index.ts";
 import { type ColumnKey, isAlive, newestStamp, type RowState } from "./merge.ts";
 
 /** The hash under way, two lanes of 32 bits: a typed array keeps them as they are, where a variable would box them. */
 const lanes = new Int32Array(2);
 
-function text(value: string): void {
+function text(value: string, length = value.length): void {
   let x = lanes[0] as number;
   let y = lanes[1] as number;
-  const { length } = value;
   for (let at = 0; at < length; at += 2) {
     const pair = value.charCodeAt(at) | (at + 1 < length ? value.charCodeAt(at + 1) << 16 : 0);
     x = Math.imul(((x << 13) | (x >>> 19)) ^ pair, 0x9e3779b1);
@@ -48,64 +47,61 @@ function finish(x: number, y: number): number {
   return hash ^ (hash >>> 16);
 }
 
-/** What one row adds to its table's digest: two lanes of each sum. */
+/** What one row adds to its table's digest: two lanes of `state`, two of `content`. */
 export interface RowDigest {
-  readonly state0: number;
-  readonly state1: number;
-  readonly content0: number;
-  readonly content1: number;
+  readonly sums: Int32Array;
 }
 
-/** Collects the cells of one row. */
+/** Collects the cells of one row, or what makes one state of it differ from another. */
 class RowHash {
-  state0 = 0;
-  state1 = 0;
-  content0 = 0;
-  content1 = 0;
-  /** Of the row's id. */
-  readonly #row0: number;
-  readonly #row1: number;
-  /** Of the stamp that the next cells have. */
-  #stamp0 = 0;
-  #stamp1 = 0;
+  readonly sums = new Int32Array(4);
+  /** Whether what comes counts, or is taken away. */
+  sign: 1 | -1 = 1;
+  /** Two lanes of the row's id, and two of the stamp that the next cells have. */
+  readonly #seed = new Int32Array(4);
 
-  constructor(id: string) {
-    this.#start(0x3c6ef372, 0x1b873593);
+  /** Forgets what it has. */
+  begin(id: string): this {
+    this.sums.fill(0);
+    this.sign = 1;
+    lanes[0] = 0x3c6ef372;
+    lanes[1] = 0x1b873593;
     text(id);
-    this.#row0 = lanes[0] as number;
-    this.#row1 = lanes[1] as number;
+    this.#seed.set(lanes);
+    return this;
   }
 
-  #start(x: number, y: number): void {
-    lanes[0] = x;
-    lanes[1] = y;
+  #start(): void {
+    lanes[0] = this.#seed[0] as number;
+    lanes[1] = this.#seed[1] as number;
+  }
+
+  /** @param at 0 for `state`, 2 for `content` */
+  #add(at: 0 | 2, x: number, y: number): void {
+    const { sums, sign } = this;
+    sums[at] = (sums[at] as number) + sign * finish(x, y);
+    sums[at + 1] = (sums[at + 1] as number) + sign * finish(y, x);
   }
 
   #addContent(): void {
-    const x = lanes[0] as number;
-    const y = lanes[1] as number;
-    this.content0 = (this.content0 + finish(x, y)) | 0;
-    this.content1 = (this.content1 + finish(y, x)) | 0;
+    this.#add(2, lanes[0] as number, lanes[1] as number);
   }
 
   #addState(): void {
-    const x = Math.imul((lanes[0] as number) ^ this.#stamp0, 0xcc9e2d51);
-    const y = Math.imul((lanes[1] as number) ^ this.#stamp1, 0x1b873593);
-    this.state0 = (this.state0 + finish(x, y)) | 0;
-    this.state1 = (this.state1 + finish(y, x)) | 0;
+    const x = Math.imul((lanes[0] as number) ^ (this.#seed[2] as number), 0xcc9e2d51);
+    this.#add(0, x, Math.imul((lanes[1] as number) ^ (this.#seed[3] as number), 0x1b873593));
   }
 
   /** Of the cells that follow. */
   stamp(stamp: string): void {
-    this.#start(this.#row0, this.#row1);
+    this.#start();
     text(stamp);
-    this.#stamp0 = lanes[0] as number;
-    this.#stamp1 = lanes[1] as number;
+    this.#seed.set(lanes, 2);
   }
 
   /** @param stamped whether a stamp was given; where not, only content is known */
   cell(column: string, value: Scalar, stamped: boolean): void {
-    this.#start(this.#row0, this.#row1);
+    this.#start();
     text(column);
     // What is text and what is not has to differ.
     if (typeof value === "string") lanes[0] = ~(lanes[0] as number);
@@ -115,15 +111,16 @@ class RowHash {
     if (stamped) this.#addState();
   }
 
-  newest(newest: HlcText): void {
-    this.#start(this.#row0, this.#row1);
-    text(newest);
+  /** @param newest a clock, or a stamp that begins with it */
+  newest(newest: HlcText | Stamp): void {
+    this.#start();
+    text(newest, HLC_TEXT_CHARS);
     this.#addContent();
   }
 
   marks(inserted: Stamp, deleted: Stamp): void {
     this.stamp(inserted);
-    this.#start(this.#row0, this.#row1);
+    this.#start();
     text(deleted);
     this.#addState();
   }
@@ -149,7 +146,7 @@ function addCells<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: 
 
 function addRow<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: NameOf<C>): void {
   addCells(hash, row, nameOf);
-  hash.newest(stampHlc(newestStamp(row)));
+  hash.newest(newestStamp(row));
   hash.marks(row.inserted, row.deleted);
 }
 
@@ -159,64 +156,71 @@ function addRow<C extends ColumnKey>(hash: RowHash, row: RowState<C>, nameOf: Na
  */
 export function rowDigest<C extends ColumnKey>(id: string, row: RowState<C>, nameOf: NameOf<C>): RowDigest | undefined {
   if (!isAlive(row)) return undefined;
-  const hash = new RowHash(id);
+  const hash = new RowHash().begin(id);
   addRow(hash, row, nameOf);
   return hash;
 }
 
 /**
- * What an edit does to its table's digest: made before the row is merged in place, finished after it. Where the row stays
- * alive, only the columns that the edit names are looked at.
+ * What edits do to their table's digest, one after the other: begun before a row is merged in place, added after it. Where
+ * the row stays alive, only the columns that the edit names are looked at.
  */
 export class DigestChange<C extends ColumnKey> {
-  readonly #was: RowHash;
-  readonly #now: RowHash;
+  readonly #hash = new RowHash();
   readonly #nameOf: NameOf<C>;
-  readonly #alive: boolean;
-  readonly #newest: Stamp;
-  readonly #inserted: Stamp;
-  readonly #deleted: Stamp;
-  readonly #only: readonly C[] | undefined;
+  #alive = false;
+  #newest = NO_STAMP;
+  #inserted = NO_STAMP;
+  #deleted = NO_STAMP;
+  #only: readonly C[] | undefined;
+
+  constructor(nameOf: NameOf<C>) {
+    this.#nameOf = nameOf;
+  }
 
   /** @param edited columns that an edit names which leaves a living row alive; otherwise left out */
-  constructor(id: string, before: RowState<C>, nameOf: NameOf<C>, edited?: readonly C[]) {
-    this.#was = new RowHash(id);
-    this.#now = new RowHash(id);
-    this.#nameOf = nameOf;
+  begin(id: string, before: RowState<C>, edited?: readonly C[]): void {
+    const hash = this.#hash.begin(id);
     this.#alive = isAlive(before);
     this.#only = this.#alive ? edited : undefined;
     this.#newest = newestStamp(before);
     this.#inserted = before.inserted;
     this.#deleted = before.deleted;
-    if (this.#only) addCells(this.#was, before, nameOf, this.#only);
-    else if (this.#alive) addRow(this.#was, before, nameOf);
+    hash.sign = -1;
+    if (this.#only) addCells(hash, before, this.#nameOf, this.#only);
+    else if (this.#alive) addRow(hash, before, this.#nameOf);
   }
 
   /** @param after the row, merged */
   addTo(digest: TableDigest, after: RowState<C>): void {
     const alive = isAlive(after);
-    if (this.#only) this.#addDifference(after, this.#only);
-    else if (alive) addRow(this.#now, after, this.#nameOf);
-    digest.change(Number(alive) - Number(this.#alive), this.#was, this.#now);
+    if (this.#only) this.#addMarks(after);
+    this.#hash.sign = 1;
+    if (this.#only) addCells(this.#hash, after, this.#nameOf, this.#only);
+    else if (alive) addRow(this.#hash, after, this.#nameOf);
+    digest.change(Number(alive) - Number(this.#alive), this.#hash);
   }
 
-  #addDifference(after: RowState<C>, only: readonly C[]): void {
-    addCells(this.#now, after, this.#nameOf, only);
+  /** Of a row that stays alive: what it has beside its cells. */
+  #addMarks(after: RowState<C>): void {
+    const hash = this.#hash;
     const newest = newestStamp(after);
     if (newest !== this.#newest) {
-      this.#was.newest(stampHlc(this.#newest));
-      this.#now.newest(stampHlc(newest));
+      hash.newest(this.#newest);
+      hash.sign = 1;
+      hash.newest(newest);
     }
-    if (after.inserted !== this.#inserted || after.deleted !== this.#deleted) {
-      this.#was.marks(this.#inserted, this.#deleted);
-      this.#now.marks(after.inserted, after.deleted);
-    }
+    if (after.inserted === this.#inserted && after.deleted === this.#deleted) return;
+    hash.sign = -1;
+    hash.marks(this.#inserted, this.#deleted);
+    hash.sign = 1;
+    hash.marks(after.inserted, after.deleted);
   }
 }
 
 /** The content of a row that is known without its stamps. */
 export function contentDigest(id: string, hlc: HlcText, cells: Iterable<readonly [string, Scalar]>): RowDigest {
-  const hash = new RowHash(id);
+  const hash = new RowHash().begin(id);
   for (const [column, value] of cells) hash.cell(column, value, false);
   hash.newest(hlc);
   return hash;
@@ -228,15 +232,11 @@ const hex = (lane: number | undefined): string => ((lane ?? 0) >>> 0).toString(1
 export class RowsDigest {
   protected count = 0;
   /** Two lanes of `state`, two of `content`. */
-  protected readonly sums = new Int32Array(4);
+  readonly sums = new Int32Array(4);
 
   protected plus(rows: number, sign: 1 | -1, row: RowDigest): void {
-    const { sums } = this;
     this.count += rows;
-    sums[0] = (sums[0] as number) + sign * row.state0;
-    sums[1] = (sums[1] as number) + sign * row.state1;
-    sums[2] = (sums[2] as number) + sign * row.content0;
-    sums[3] = (sums[3] as number) + sign * row.content1;
+    for (let at = 0; at < 4; at++) this.sums[at] = (this.sums[at] as number) + sign * (row.sums[at] as number);
   }
 
   /** @param row undefined for one that is dead */
@@ -288,15 +288,13 @@ export class TableDigest extends RowsDigest {
     if (row) this.plus(-1, -1, row);
   }
 
-  /** @param rows how many more are alive, or fewer */
-  change(rows: number, was: RowDigest, now: RowDigest): void {
-    this.plus(rows, -1, was);
-    this.plus(0, 1, now);
+  /** @param rows how many more are alive, or fewer @param difference of the row's digest, after it and before */
+  change(rows: number, difference: RowDigest): void {
+    this.plus(rows, 1, difference);
   }
 
   addTable(other: TableDigest): void {
-    const [state0 = 0, state1 = 0, content0 = 0, content1 = 0] = other.sums;
-    this.plus(other.count, 1, { state0, state1, content0, content1 });
+    this.plus(other.count, 1, other);
   }
 
   copy(): TableDigest {

@@ -131,28 +131,34 @@ export function applyCells<C extends ColumnKey>(
 
 /** The cells of an edit that beat what the row holds; the old ones are taken out. */
 function winningCells<C extends ColumnKey>(row: RowState<C>, stamp: Stamp, cells: CellList<C>): CellList<C> {
+  const { layers } = row;
   let won = cells;
-  for (let k = cells.columns.length - 1; k >= 0; k--) {
-    if (!winsCell(row, cells.columns[k] as C, stamp, cells.values[k] as Scalar)) won = without(won, k);
+  for (let at = layers.length - 1; at >= 0; at--) {
+    const layer = layers[at] as Layer<C>;
+    const { columns, values } = layer;
+    let beaten = 0;
+    for (let k = 0; k < columns.length; k++) {
+      const place = won.columns.indexOf(columns[k] as C);
+      if (place < 0) continue;
+      if (holds(layer, k, stamp, won.values[place] as Scalar)) won = without(won, place);
+      else beaten++;
+    }
+    const stays = (_: unknown, k: number) => !won.columns.includes(columns[k] as C);
+    if (beaten === columns.length) layers.splice(at, 1);
+    else if (beaten > 0)
+      layers[at] = {
+        stamp: layer.stamp,
+        seq: layer.seq,
+        columns: columns.filter(stays),
+        values: values.filter(stays),
+      };
   }
   return won;
 }
 
-/** Whether an edit of a cell beats what the row holds; if so the old cell is taken out. */
-function winsCell<C extends ColumnKey>(row: RowState<C>, column: C, stamp: Stamp, value: Scalar): boolean {
-  const { layers } = row;
-  for (let at = 0; at < layers.length; at++) {
-    const layer = layers[at] as Layer<C>;
-    const place = layer.columns.indexOf(column);
-    if (place < 0) continue;
-    const held = layer.values[place] as Scalar;
-    if (layer.stamp > stamp || (layer.stamp === stamp && compareAny(held, value) >= 0)) return false;
-    if (layer.columns.length === 1) layers.splice(at, 1);
-    else layers[at] = { stamp: layer.stamp, seq: layer.seq, ...without(layer, place) };
-    return true;
-  }
-  return true;
-}
+/** Whether a cell is held against an edit of it. */
+const holds = (layer: Layer<ColumnKey>, k: number, stamp: Stamp, value: Scalar): boolean =>
+  layer.stamp > stamp || (layer.stamp === stamp && compareAny(layer.values[k] as Scalar, value) >= 0);
 
 const without = <C extends ColumnKey>({ columns, values }: CellList<C>, place: number): CellList<C> => ({
   columns: columns.toSpliced(place, 1),

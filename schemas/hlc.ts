@@ -40,5 +40,9 @@ export function hlcFromBigInt(value: bigint): HlcText | undefined {
 }
 
 export const makeStamp = (hlc: HlcText, clientId: ClientId): Stamp => (hlc + clientId) as Stamp;
+
+/** The same clocks or stamps, each a text by itself: V8 compares pieces of a text, and what was joined, several times slower. */
+export const ownTexts = <T extends string>(texts: readonly T[]): T[] => JSON.parse(JSON.stringify(texts)) as T[];
+
 export const stampHlc = (stamp: Stamp): HlcText => stamp.slice(0, HLC_TEXT_CHARS) as HlcText;
 export const stampClient = (stamp: Stamp): ClientId => stamp.slice(HLC_TEXT_CHARS) as ClientId;

@@ -4,7 +4,7 @@
  */
 import type { Absent, ColumnData, DeltaBatch } from "./delta.ts";
 import { LakeSyncError } from "./errors.ts";
-import { HLC_TEXT_CHARS, type HlcText } from "./hlc.ts";
+import { HLC_TEXT_CHARS, type HlcText, ownTexts } from "./hlc.ts";
 import { type ClientId, isClientId } from "./ids.ts";
 import { PUSH_DELTAS_MAX } from "./limits.ts";
 import { err, ok, type Result } from "./result.ts";
@@ -65,7 +65,7 @@ function decodeHlcs(bytes: Uint8Array): HlcText[] {
   const text = ascii.decode(digits);
   const hlcs: HlcText[] = [];
   for (let at = 0; at < text.length; at += HLC_TEXT_CHARS) hlcs.push(text.slice(at, at + HLC_TEXT_CHARS) as HlcText);
-  return hlcs;
+  return ownTexts(hlcs);
 }
 
 /**

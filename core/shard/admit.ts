@@ -11,6 +11,7 @@ import {
   checkScalar,
   type DeltaBatch,
   type ErrorCode,
+  HLC_COUNTER_MAX,
   HLC_ZERO,
   type HlcText,
   hlcMillis,
@@ -19,6 +20,7 @@ import {
   isRowId,
   isScalar,
   type LooseDelta,
+  packHlc,
   parseValue,
   ROW_ID_BYTES_MAX,
   type Scalar,
@@ -45,8 +47,11 @@ export type Admitted = Candidate | { readonly refusal: Refusal };
 const refuse = (code: ErrorCode, message: string): { refusal: Refusal } => ({ refusal: { code, message } });
 const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 
+/** Clocks after this one are too far ahead. */
+const latestAt = (nowMs: number): HlcText => packHlc(nowMs + CLOCK_DRIFT_MS_MAX, HLC_COUNTER_MAX);
+
 /** Checks that need no table. */
-function headProblem(letter: string, rowId: unknown, hlc: unknown, nowMs: number): { refusal: Refusal } | undefined {
+function headProblem(letter: string, rowId: unknown, hlc: unknown, latest: HlcText): { refusal: Refusal } | undefined {
   if (!isRowId(rowId))
     return refuse(
       "BadRowId",
@@ -60,9 +65,8 @@ function headProblem(letter: string, rowId: unknown, hlc: unknown, nowMs: number
       "BadHlc",
       "An hlc is a positive 63-bit number: milliseconds since 1970, shifted left by 16, plus a counter.",
     );
-  const ahead = hlcMillis(hlc) - nowMs;
-  if (ahead > CLOCK_DRIFT_MS_MAX) return refuse("ClockDrift", driftError(ahead).message);
-  return undefined;
+  if (hlc <= latest) return undefined;
+  return refuse("ClockDrift", driftError(hlcMillis(hlc) - hlcMillis(latest) + CLOCK_DRIFT_MS_MAX).message);
 }
 
 /** Checks of a delta's cells as a whole. */
@@ -105,13 +109,17 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
   const named = batch.columns.map(({ name, values }) => ({ name, values, column: byName.get(name) }));
   named.sort((a, b) => (a.column?.id ?? 0) - (b.column?.id ?? 0));
   const admitted: Admitted[] = [];
+  const latest = latestAt(nowMs);
+  // Filled by place: a list that begins with numbers is made anew when something else comes.
+  const blank = named.map((): Scalar => null);
+  let shape: readonly number[] = [];
   for (let at = 0; at < batch.rowIds.length; at++) {
     const letter = batch.ops[at] as Candidate["letter"];
     const rowId = batch.rowIds[at] as string;
     const hlc = batch.hlcs[at] as HlcText;
-    let problem = headProblem(letter, rowId, hlc, nowMs);
+    let problem = headProblem(letter, rowId, hlc, latest);
     const columns: number[] = [];
-    const values: Scalar[] = [];
+    const values = blank.slice();
     let count = 0;
     for (const { name, values: all, column } of named) {
       if (problem) break;
@@ -124,18 +132,21 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
       count++;
       if (!column) problem = unknownColumn(table, name);
       else if (isPlain(column.type, value)) {
+        values[columns.length] = value;
         columns.push(column.id);
-        values.push(value);
       } else {
         const checked = checkScalar(column.type, value);
         if (!checked.ok) problem = wrongValue(column, checked.error);
         else {
+          values[columns.length] = checked.value;
           columns.push(column.id);
-          values.push(checked.value);
         }
       }
     }
-    const cells = { columns, values };
+    if (values.length > columns.length) values.length = columns.length;
+    // Neighbours that name the same columns share one list of them.
+    if (columns.length !== shape.length || columns.some((id, k) => id !== shape[k])) shape = columns;
+    const cells = { columns: shape, values };
     problem ??= shapeProblem(table, letter, cells, count);
     admitted.push(problem ?? { letter, rowId, hlc, cells });
   }
@@ -144,7 +155,7 @@ export function admitBatch(table: TableSchema, batch: DeltaBatch, nowMs: number)
 
 /** A delta as a person wrote it; values are read by their columns' types. */
 export function admitLoose(table: TableSchema, delta: LooseDelta, nowMs: number): Admitted {
-  const problem = headProblem(delta.letter, delta.rowId, delta.hlc, nowMs);
+  const problem = headProblem(delta.letter, delta.rowId, delta.hlc, latestAt(nowMs));
   if (problem) return problem;
   const found = new Map<number, Scalar>();
   for (const { name, value } of delta.columns) {

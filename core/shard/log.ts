@@ -92,23 +92,32 @@ export function appendLog(
 }
 
 function packEdits(entries: readonly LogEntry[]): StoredEdits {
-  const columns = new Map<number, (Scalar | Absent)[]>();
   let ops = "";
   let hlcs = "";
-  entries.forEach((entry, k) => {
-    ops += entry.letter;
-    hlcs += entry.hlc;
-    const { columns: ids, values } = entry.cells;
-    for (let at = 0; at < ids.length; at++) {
-      const id = ids[at] as number;
-      const column = columns.get(id) ?? [];
-      if (column.length === 0) columns.set(id, column);
+  for (const { letter, hlc } of entries) {
+    ops += letter;
+    hlcs += hlc;
+  }
+  return { ops, hlcs, columns: columnsOf(entries) };
+}
+
+function columnsOf(entries: readonly LogEntry[]): [number, (Scalar | Absent)[]][] {
+  const { columns } = (entries[0] as LogEntry).cells;
+  // Most pushes: all edits name the same columns.
+  if (entries.every(({ cells }) => cells.columns === columns))
+    return columns.map((id, at) => [id, entries.map(({ cells }) => cells.values[at] as Scalar)]);
+  const all = new Map<number, (Scalar | Absent)[]>();
+  entries.forEach(({ cells }, k) => {
+    for (let at = 0; at < cells.columns.length; at++) {
+      const id = cells.columns[at] as number;
+      const column = all.get(id) ?? [];
+      if (column.length === 0) all.set(id, column);
       while (column.length < k) column.push(ABSENT);
-      column.push(values[at] as Scalar);
+      column.push(cells.values[at] as Scalar);
     }
   });
-  for (const column of columns.values()) while (column.length < entries.length) column.push(ABSENT);
-  return { ops, hlcs, columns: [...columns] };
+  for (const column of all.values()) while (column.length < entries.length) column.push(ABSENT);
+  return [...all];
 }
 
 export function unpackHlcs(text: string): HlcText[] {

@@ -51,12 +51,20 @@ export interface PackedRow extends SqlRow {
 /** Bound text stays well below the 2 MB that a Durable Object takes for a value. UTF-16 units; 3 bytes each at most. */
 const BOUND_CHARS = 512 * 1024;
 
-/** Rows by id; ids that are not there are left out. CROSS JOIN keeps json_each the outer loop. */
-export function readRows(sql: SqlStore, t: number, ids: readonly string[]): PackedRow[] {
-  const rows: PackedRow[] = [];
+/** Rows by id; ids that are not there are left out. */
+export const readRows = (sql: SqlStore, t: number, ids: readonly string[]): PackedRow[] =>
+  readRowsAt(sql, t, ids).filter((row) => row !== undefined);
+
+/** The row of each id, or undefined. CROSS JOIN keeps json_each the outer loop. */
+export function readRowsAt(sql: SqlStore, t: number, ids: readonly string[]): (PackedRow | undefined)[] {
+  const rows = new Array<PackedRow | undefined>(ids.length).fill(undefined);
   for (let at = 0; at < ids.length; at += JOINED_ROWS) {
     const some = JSON.stringify(ids.slice(at, at + JOINED_ROWS));
-    rows.push(...joinedRows(sql, "json_each(?2) AS k CROSS JOIN rows AS r WHERE r.t = ?1 AND r.id = k.value", t, some));
+    const from = "json_each(?2) AS k CROSS JOIN rows AS r WHERE r.t = ?1 AND r.id = k.value";
+    for (const { id: key, seq, state } of joinedRows(sql, "k.key", from, t, some)) {
+      const place = at + Number(key);
+      rows[place] = { id: ids[place] as string, seq, state };
+    }
   }
   return rows;
 }
@@ -67,7 +75,7 @@ export function rowsAfter(sql: SqlStore, t: number, after: string, limit: number
   for (let last = after; rows.length < limit; last = rows.at(-1)?.id as string) {
     const count = Math.min(JOINED_ROWS, limit - rows.length);
     const from = "(SELECT id, seq, state FROM rows WHERE t = ?1 AND id > ?2 ORDER BY id LIMIT ?3) AS r";
-    const some = joinedRows(sql, from, t, last, count);
+    const some = joinedRows(sql, "r.id", from, t, last, count);
     rows.push(...some);
     if (some.length < count) break;
   }
@@ -79,16 +87,16 @@ export const JOINED_ROWS = 200;
 const JOINED_BYTES = 8 * 1024;
 
 /**
- * Rows of a query as one text, cut up here: a row that crosses from SQLite by itself costs several times as much. Neither ids
+ * Rows of a query as one text, cut up here, by their ids or their places in a list of ids: a row that crosses from SQLite by itself costs several times as much. Neither ids
  * nor JSON hold control characters. Where a state is long, the rows come one by one.
  */
-function joinedRows(sql: SqlStore, from: string, ...bindings: SqlValue[]): PackedRow[] {
+function joinedRows(sql: SqlStore, id: "r.id" | "k.key", from: string, ...bindings: SqlValue[]): PackedRow[] {
   const [joined] = sql.exec<{ text: string | null; long: number }>(
-    `SELECT group_concat(r.id || char(31) || r.seq || char(31) || r.state, char(30)) FILTER (WHERE octet_length(r.state) <= ${JOINED_BYTES}) AS text,
+    `SELECT group_concat(${id} || char(31) || r.seq || char(31) || r.state, char(30)) FILTER (WHERE octet_length(r.state) <= ${JOINED_BYTES}) AS text,
      count(*) FILTER (WHERE octet_length(r.state) > ${JOINED_BYTES}) AS long FROM ${from}`,
     ...bindings,
   );
-  if (joined?.long) return sql.exec<PackedRow>(`SELECT r.id, r.seq, r.state FROM ${from}`, ...bindings);
+  if (joined?.long) return sql.exec<PackedRow>(`SELECT ${id} AS id, r.seq, r.state FROM ${from}`, ...bindings);
   return splitRows(joined?.text ?? "");
 }
 
@@ -142,8 +150,9 @@ export const joinRows = (rows: readonly PackedRow[]): string =>
 export function splitRows(text: string): PackedRow[] {
   if (text === "") return [];
   return text.split(ROW_SEPARATOR).map((row) => {
-    const [id, seq, state] = row.split("\x1f") as [string, string, string];
-    return { id, seq: Number(seq), state };
+    const idEnd = row.indexOf("\x1f");
+    const seqEnd = row.indexOf("\x1f", idEnd + 1);
+    return { id: row.slice(0, idEnd), seq: Number(row.slice(idEnd + 1, seqEnd)), state: row.slice(seqEnd + 1) };
   });
 }
 

@@ -27,8 +27,8 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: MERGE,
-        find: "if (layer.stamp > stamp || (layer.stamp === stamp && compareAny(held, value) >= 0)) return false;",
-        replace: "if (layer.stamp.slice(0, 16) > stamp.slice(0, 16)) return false;",
+        find: "layer.stamp > stamp || (layer.stamp === stamp && compareAny(layer.values[k] as Scalar, value) >= 0)",
+        replace: "layer.stamp.slice(0, 16) > stamp.slice(0, 16) || (k < 0 && compareAny(0, value) > 0)",
       },
     ],
   },
@@ -234,7 +234,13 @@ export const GATEWAY_BUGS: readonly Bug[] = [
   {
     name: "digest-of-what-was",
     what: "a row that changes leaves its old hash in the digest",
-    edits: [{ file: "core/digest.ts", find: "    this.plus(rows, -1, was);\n", replace: "    this.count += rows;\n" }],
+    edits: [
+      {
+        file: "core/digest.ts",
+        find: "    if (this.#only) addCells(hash, before, this.#nameOf, this.#only);\n",
+        replace: "    if (this.#only) return;\n",
+      },
+    ],
   },
   {
     name: "alarm-after-log",
@@ -242,8 +248,8 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: SHARD,
-        find: "input.clientId)));\n      await this.#arm();\n",
-        replace: "input.clientId)));\n",
+        find: "deltas: input.deltas });\n      await this.#arm();\n",
+        replace: "deltas: input.deltas });\n",
       },
       {
         file: SHARD,
@@ -273,5 +279,10 @@ export const GATEWAY_BUGS: readonly Bug[] = [
         replace: "if (row && row.until_ms > 0) return undefined;",
       },
     ],
+  },
+  {
+    name: "left-rows-forgotten",
+    what: "a row that has left its shard is taken for one that never was",
+    edits: [{ file: "core/shard/cold.ts", find: "    if (!runs) return [];\n", replace: "    return [];\n" }],
   },
 ];
