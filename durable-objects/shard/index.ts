@@ -140,8 +140,8 @@ export class Shard extends DurableObject<Env> {
       await this.#current(address);
       await this.#claim(address, input);
       const batches = input.batches.map((b) => unwrap(decodeBatch(b, input.clientId)));
-      await this.#arm();
       await this.#thaw(address, { batches, deltas: input.deltas });
+      await this.#arm();
       const before = this.#engine.head;
       const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
       if (!result.ok) throw result.error;

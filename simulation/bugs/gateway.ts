@@ -249,8 +249,8 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: SHARD,
-        find: "input.clientId)));\n      await this.#arm();\n",
-        replace: "input.clientId)));\n",
+        find: "deltas: input.deltas });\n      await this.#arm();\n",
+        replace: "deltas: input.deltas });\n",
       },
       {
         file: SHARD,
@@ -318,5 +318,10 @@ export const GATEWAY_BUGS: readonly Bug[] = [
         replace: "if (row && row.until_ms > 0) return undefined;",
       },
     ],
+  },
+  {
+    name: "left-rows-forgotten",
+    what: "a row that has left its shard is taken for one that never was",
+    edits: [{ file: "core/shard/cold.ts", find: "    if (!runs) return [];\n", replace: "    return [];\n" }],
   },
 ];
