@@ -41,6 +41,8 @@ export interface Plan {
   readonly devices: readonly DeviceSpec[];
   readonly teams: Readonly<Record<string, readonly string[]>>;
   readonly shards: Readonly<Record<string, number>>;
+  /** Hot windows of tables, milliseconds. */
+  readonly windows?: Readonly<Record<string, number>>;
   readonly rules: keyof typeof RULES;
   readonly tokenMs: number;
   readonly flushAgeMs: number;
@@ -268,7 +270,7 @@ function withRareThings(plan: Plan): Plan {
   const { endMs } = plan;
   const mortal = random.chance(0.15) ? { storageDies: Number((random.next() * 0.1).toFixed(4)) } : {};
   const ghosts = random.chance(0.25) && (plan.rules === "own" || plan.rules === "team");
-  const home = random.chance(0.08);
+  const home = random.chance(0.08) && !plan.windows; // a table with a hot window has shards of its own
   return {
     ...plan,
     weather: { ...plan.weather, ...mortal },
@@ -318,6 +320,19 @@ function homecoming(random: Random, device: number, at: number): Action[] {
   ];
 }
 
+/** In a share of the worlds a table's rows leave their shards after some seconds. */
+function windowsOf(random: Random): Record<string, number> {
+  if (!random.chance(0.25)) return {};
+  const tables = random.chance(0.3) ? TABLES : [random.pick(TABLES)];
+  return Object.fromEntries(tables.map((table) => [table, random.int(1000, 25_000)]));
+}
+
+/** A table with a window has shards of its own. */
+const withRoom = (shards: Record<string, number>, windows: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(shards).map(([table, count]) => [table, Object.hasOwn(windows, table) ? Math.max(1, count) : count]),
+  );
+
 export function planOf(seed: number): Plan {
   return withTabs(withRareThings(planWithoutTabs(seed)));
 }
@@ -348,19 +363,25 @@ function planWithoutTabs(seed: number): Plan {
   const drawing = new Drawing(random, devices);
   const upkeep = new Random(seed, "upkeep");
   const loss = new Random(seed, "loss");
+  const windows = windowsOf(new Random(seed, "windows"));
   const times = Array.from({ length: random.int(10, 60) }, () => random.int(0, endMs)).sort((a, b) => a - b);
   return {
     seed,
     devices,
     teams: Object.fromEntries(USERS.map((user) => [user, TEAMS.filter(() => random.chance(0.5))])),
-    shards: { todos: random.int(0, 3), notes: random.pick([0, 0, 1, 2]) },
+    shards: withRoom({ todos: random.int(0, 3), notes: random.pick([0, 0, 1, 2]) }, windows),
+    ...(Object.keys(windows).length > 0 && { windows }),
     rules: random.pick(["own", "team", "ranked", "open", "open"] as const),
     tokenMs: random.int(70_000, 200_000) * (trusting ? 60 : 1),
     flushAgeMs: random.int(2_000, 30_000),
     weather,
     // What a token says holds until it expires: claims change only where tokens do.
     actions: [
-      ...times.flatMap((at) => drawing.actions(at)).filter(({ kind }) => !trusting || kind !== "claims"),
+      ...times
+        .flatMap((at) => drawing.actions(at))
+        .filter(({ kind }) => !trusting || kind !== "claims")
+        // A table with a window stays where it is.
+        .filter((action) => action.kind !== "shards" || !Object.hasOwn(windows, action.table)),
       ...(upkeep.chance(0.25) ? busyLake(upkeep, endMs) : []),
       ...(upkeep.chance(0.15) ? drawing.tightening(upkeep.int(8000, endMs - 1000)) : []),
       ...(loss.chance(0.3) ? losses(loss, endMs) : []),

@@ -8,7 +8,7 @@ import type { TableMaintenance } from "../core/index.ts";
 import { rowOf, type StampedEdit } from "../core/testing.ts";
 import type { Shard, Tenant } from "../durable-objects/index.ts";
 import { type ClientId, cellsAt, clientOf, decodeBatch, type HlcText, makeStamp, unwrap } from "../schemas/index.ts";
-import { outboxOf, rowsOn } from "./checks.ts";
+import { outboxOf, rowsOn, withinWindows } from "./checks.ts";
 import { lakeOf } from "./engine.ts";
 import { checkLake } from "./lake.ts";
 import { ADMIN, type Cells, cellsOf, difference } from "./oracle.ts";
@@ -25,7 +25,9 @@ export async function whatIsMissing(world: World): Promise<string | undefined> {
     if (device.disk.inTransaction) return `${device.name} is in a transaction`;
     const waiting = await outboxOf(device);
     if (waiting > 0) return `${device.name} has ${waiting} edits in its outbox`;
-    const wrong = difference(world.oracle.expected(world.claimsOf(device.spec.user)), await rowsOn(world, device));
+    const rows = await rowsOn(world, device);
+    const expected = world.oracle.expected(world.claimsOf(device.spec.user));
+    const wrong = difference(withinWindows(world, expected, rows), rows);
     if (wrong) return `on ${device.name}, ${wrong}`;
     const late = device.origin && (await whatTabsMiss(world, device));
     if (late) return late;
@@ -109,8 +111,28 @@ async function checkShards(world: World, state: TenantState): Promise<string | u
     }
   }
   const held = new Map([...edits].map(([row, of]) => [row, cellsOf(rowOf(of))]));
-  const wrong = difference(world.oracle.expected(ADMIN), held);
-  return wrong && `[M1] in the shards, ${wrong}`;
+  const wrong = difference(withinWindows(world, world.oracle.expected(ADMIN), held), held);
+  return wrong ? `[M1] in the shards, ${wrong}` : checkWindows(world, state);
+}
+
+/** [HW2] [V1] What has left counts on: a table's digest is that of all of its rows. */
+async function checkWindows(world: World, state: TenantState): Promise<string | undefined> {
+  const all = world.oracle.expected(ADMIN);
+  for (const table of Object.keys(world.plan.windows ?? {})) {
+    let rows = 0;
+    for (const [name, shard] of shardsOf(world).filter(([name]) => state.map.tables[table]?.includes(name))) {
+      const address = { gatewayId: GATEWAY, shard: name, version: 0 };
+      const { value } = (await shard.verify(address, table)) as { ok: true; value: { kept: string; counted: string } };
+      if (value.kept !== value.counted)
+        return `[V1] the rows of ${table} in ${name} are ${value.counted}, not ${value.kept}`;
+      rows += Number(value.kept.split("-")[0]);
+      const status = (await shard.status(address)) as Extract<Awaited<ReturnType<Shard["status"]>>, { ok: true }>;
+      for (const { left = 0 } of status.value.tables) world.tally.add("rows that have left", left);
+    }
+    const expected = [...all.keys()].filter((key) => key.startsWith(`${table}/`)).length;
+    if (rows !== expected) return `[HW2] ${table} has ${rows} rows, not ${expected}`;
+  }
+  return undefined;
 }
 
 async function checkWorldsPromises(world: World): Promise<string | undefined> {

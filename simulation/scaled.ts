@@ -30,6 +30,10 @@ export const SCALED = [
   scale("ORPHANS_EVERY_MS", "24 * 3600 * SECOND", "90 * SECOND"),
   scale("MAINTENANCE_LEASE_MS", "15 * 60 * SECOND", "SECOND"),
   scale("CHANGE_LIST_DELTAS", "1_000_000", "10"),
+  scale("HOT_LEAVE_EDITS", "20_000", "3"),
+  scale("HOT_RUN_ROWS", "50_000", "4"),
+  scale("HOT_CHUNK_CHARS", "256 * KiB", "300"),
+  scale("HOT_CHUNKS_PER_PUSH", "64", "2"),
   scale("CHUNK_CHARS", "2 * MiB", "400"),
   scale("CHECKPOINT_JOB_ROWS", "750_000", "20"),
   scale("REBUILD_JOB_ROWS", "200_000", "10"),
@@ -40,4 +44,6 @@ export const SCALED = [
   scale("CHECKPOINT_HEAD_MIN", "5_000", "5"),
   scale("CHECKPOINT_GRACE_MS", "24 * 3600 * SECOND", "60 * SECOND"),
   scale("CHECKPOINT_DRAFT_MS", "3600 * SECOND", "300 * SECOND"),
+  scale("FOLLOWED_BYTES_MAX", "64 * KiB", "4 * KiB"),
+  scale("FOLLOWED_GROUPS_MAX", "16", "3"),
 ];

@@ -125,9 +125,11 @@ export class World {
 
   definitionOf(table: string): TableDefinition {
     const columns = Object.entries(this.tables[table] ?? {});
+    const ageMs = this.plan.windows?.[table];
     return {
       columns: columns.map(([name, type]) => ({ name, type, nullable: true })),
       shards: this.shards[table] ?? 0,
+      ...(ageMs !== undefined && { hot: { ageMs } }),
     };
   }
 

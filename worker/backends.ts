@@ -5,15 +5,8 @@
  *   table.backend   absent or "lake"   the gateway's Iceberg tables
  *                   "HYPERDRIVE"       a database, in a schema that is called as the gateway: tenants never share a table
  */
-import { MySQLAdapter, PostgresAdapter } from "../adapters/index.ts";
-import type {
-  DatabaseAdapter,
-  DeltasSinceQuery,
-  FlushBatch,
-  LatestStateQuery,
-  RowVersions,
-  ShardStatus,
-} from "../core/index.ts";
+import { CompositeAdapter, MySQLAdapter, PostgresAdapter } from "../adapters/index.ts";
+import type { DatabaseAdapter, ShardStatus } from "../core/index.ts";
 import type { Env } from "../durable-objects/index.ts";
 import { err, LakeSyncError, type TableSchema } from "../schemas/index.ts";
 
@@ -58,79 +51,43 @@ export function checkBackend(env: Env, name: string): void {
   );
 }
 
-/** Each table in the backend that its schema names. */
-export class TableBackends implements DatabaseAdapter {
-  readonly #env: Env;
-  readonly #gatewayId: string;
-  readonly #lake: DatabaseAdapter;
-  readonly #databases = new Map<string, DatabaseAdapter>();
-
-  constructor(env: Env, gatewayId: string, lake: DatabaseAdapter) {
-    this.#env = env;
-    this.#gatewayId = gatewayId;
-    this.#lake = lake;
-  }
-
-  /** Throws `BadConfig` where the binding is gone. */
-  #of(table: TableSchema): DatabaseAdapter {
-    const name = backendOf(table);
-    if (name === LAKE) return this.#lake;
-    const open = this.#databases.get(name);
-    if (open) return open;
-    checkBackend(this.#env, name);
-    const connectionString = connectionStringOf(this.#env[name as keyof Env]) as string;
-    // Connections are kept from page to page: this adapter lives as long as one invocation does.
-    const options = { connectionString, name, schema: this.#gatewayId };
-    const adapter =
-      kindOf(connectionString) === "mysql"
-        ? new MySQLAdapter(options)
-        : new PostgresAdapter({ ...options, copy: this.#env.POSTGRES_COPY === "on" });
-    this.#databases.set(name, adapter);
+/** Each table in the backend that its schema names; the lake where it names none. Connections are kept until it is closed. */
+export function tableBackends(env: Env, gatewayId: string, lake: DatabaseAdapter): DatabaseAdapter {
+  const open = new Map([[LAKE, lake]]);
+  const named = (name: string): DatabaseAdapter => {
+    const adapter = open.get(name) ?? databaseOf(env, gatewayId, name);
+    open.set(name, adapter);
     return adapter;
-  }
+  };
+  return new CompositeAdapter({ routes: [], defaultAdapter: lake, named });
+}
 
-  /** A binding that is gone may come back: nothing is set aside for it. */
-  async #ask<T>(table: TableSchema, question: (adapter: DatabaseAdapter) => Promise<T>) {
-    try {
-      return await question(this.#of(table));
-    } catch (error) {
-      if (!(error instanceof LakeSyncError && error.code === "BadConfig")) throw error;
-      return err(new LakeSyncError("DestinationUnavailable", error.message, { ...error.details, needs: "operator" }));
-    }
+function databaseOf(env: Env, schema: string, name: string): DatabaseAdapter {
+  try {
+    checkBackend(env, name);
+  } catch (error) {
+    if (error instanceof LakeSyncError && error.code === "BadConfig") return absent(error);
+    throw error;
   }
+  const connectionString = connectionStringOf(env[name as keyof Env]) as string;
+  const options = { connectionString, name, schema };
+  return kindOf(connectionString) === "mysql"
+    ? new MySQLAdapter(options)
+    : new PostgresAdapter({ ...options, copy: env.POSTGRES_COPY === "on" });
+}
 
-  ensureSchema(table: TableSchema) {
-    return this.#ask(table, (adapter) => adapter.ensureSchema(table));
-  }
-
-  insertDeltas(batch: FlushBatch) {
-    return this.#ask(batch.table, (adapter) => adapter.insertDeltas(batch));
-  }
-
-  queryDeltasSince(query: DeltasSinceQuery) {
-    return this.#ask(query.table, (adapter) => adapter.queryDeltasSince(query));
-  }
-
-  getLatestState(query: LatestStateQuery) {
-    return this.#ask(query.table, (adapter) => adapter.getLatestState(query));
-  }
-
-  progress(table: TableSchema) {
-    return this.#ask(table, (adapter) => adapter.progress(table));
-  }
-
-  evictRows(rows: RowVersions) {
-    return this.#ask(rows.table, async (adapter) =>
-      adapter.evictRows
-        ? adapter.evictRows(rows)
-        : err(new LakeSyncError("BadConfig", `The backend of ${rows.table.table} cannot be a hot tier.`)),
-    );
-  }
-
-  async close(): Promise<void> {
-    for (const adapter of [this.#lake, ...this.#databases.values()]) await adapter.close();
-    this.#databases.clear();
-  }
+/** A binding that is gone may come back: nothing is set aside for it. */
+function absent({ message, details }: LakeSyncError): DatabaseAdapter {
+  const answer = async () =>
+    err(new LakeSyncError("DestinationUnavailable", message, { ...details, needs: "operator" }));
+  return {
+    ensureSchema: answer,
+    insertDeltas: answer,
+    queryDeltasSince: answer,
+    getLatestState: answer,
+    progress: answer,
+    async close() {},
+  };
 }
 
 /** How far each backend is behind: what waits in the shards that hold its tables. A shard's tables are flushed together. */

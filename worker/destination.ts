@@ -7,7 +7,7 @@ import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";
 import type { DatabaseAdapter } from "../core/index.ts";
 import { catalogueServer, type Env, lakeLocation } from "../durable-objects/index.ts";
 import { catalogueOf, IcebergAdapter, initParquet, initZstd, type LakeDeps, R2Store } from "../lake/index.ts";
-import { TableBackends } from "./backends.ts";
+import { tableBackends } from "./backends.ts";
 import { foreignCatalogue } from "./catalogue.ts";
 
 /** @param gatewayId from a verified token or from LakeSync's own records (S1) */
@@ -29,4 +29,4 @@ export function lakeOf(env: Env, gatewayId: string): LakeDeps {
 
 /** Each table in its backend. Close it: a database's connections end with it. */
 export const destinationFor = (env: Env, gatewayId: string): DatabaseAdapter =>
-  new TableBackends(env, gatewayId, new IcebergAdapter(lakeOf(env, gatewayId), gatewayId));
+  tableBackends(env, gatewayId, new IcebergAdapter(lakeOf(env, gatewayId), gatewayId));

@@ -5,28 +5,21 @@
 import type { Connection, Pool, PoolConnection } from "mysql2/promise";
 import { LakeSyncError } from "../../schemas/index.ts";
 import { SqlAdapter } from "../sql/adapter.ts";
-import { again, type Connections } from "../sql/again.ts";
+import { again, type Connections, inTransaction } from "../sql/again.ts";
 import type { Load, SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
 import { closedAdapter } from "../sql/names.ts";
+import { CONNECT_MS, CONNECTIONS_MAX, type SqlOptions } from "../sql/options.ts";
 import type { MergedRow } from "../sql/page.ts";
 import type { TableRecord } from "../sql/table.ts";
 import { errorOf, isLost, isRace } from "./errors.ts";
 import { loadOf } from "./load.ts";
 import { MysqlSession } from "./session.ts";
 
-export interface MySQLOptions {
-  /** `mysql://user:password@host:3306/database`; never shown. */
-  readonly connectionString: string;
+/** `connectionString`: `mysql://user:password@host:3306/database`. */
+export interface MySQLOptions extends SqlOptions {
   /** The database of all tables, made where it is missing; the connection string's by default. */
   readonly schema?: string;
-  /** As of `PostgresOptions`. */
-  readonly connections?: "kept" | "each";
-  /** How the destination is called in errors, such as the binding's name. */
-  readonly name?: string;
 }
-
-const CONNECTIONS_MAX = 4;
-const CONNECT_MS = 10_000;
 
 export class MySQLAdapter extends SqlAdapter {
   constructor(options: MySQLOptions) {
@@ -92,16 +85,10 @@ class MysqlDatabase implements SqlDatabase {
 
   /** The lock of a table's record is the first that a body reads: what it reads later is newer, under any isolation. */
   transaction<T>(body: (writer: SqlWriter) => Promise<T>): Promise<T> {
-    return this.#again(async (connection) => {
-      await connection.query("START TRANSACTION");
-      try {
-        const result = await body(new MysqlSession(connection, this.#options.schema));
-        await connection.query("COMMIT");
-        return result;
-      } catch (error) {
-        if (!isLost(error)) await connection.query("ROLLBACK").catch(() => {});
-        throw error;
-      }
+    return this.#again((connection) => {
+      const run = (sql: string) => connection.query(sql);
+      const session = new MysqlSession(connection, this.#options.schema);
+      return inTransaction({ begin: "START TRANSACTION", run, isLost }, () => body(session));
     });
   }
 

@@ -2,8 +2,8 @@
 import { createConnection } from "mysql2/promise";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { databaseAdapterContract, FlushScript } from "../../core/testing.ts";
-import { type TableSchema, unwrap } from "../../schemas/index.ts";
-import { startMariadb, type TestMariadb } from "../testing.ts";
+import { unwrap } from "../../schemas/index.ts";
+import { startMariadb, type TestMariadb, TODOS } from "../testing.ts";
 import { MySQLAdapter, type MySQLOptions } from "./index.ts";
 
 let mariadb: TestMariadb;
@@ -21,15 +21,8 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
     return { open: () => new MySQLAdapter({ connectionString: mariadb.url, schema }) };
   });
 
-  const TABLE: TableSchema = {
-    table: "todos",
-    version: 1,
-    columns: [{ id: 1, name: "title", type: "string", nullable: true }],
-    lastColumnId: 1,
-    shards: 0,
-  };
   const script = () =>
-    new FlushScript(TABLE).edit("INSERT", "a", { title: "one" }).edit("INSERT", "b", { title: "two" });
+    new FlushScript(TODOS).edit("INSERT", "a", { title: "one" }).edit("INSERT", "b", { title: "two" });
 
   function adapterOf(options: Partial<MySQLOptions> = {}): MySQLAdapter {
     const adapter = new MySQLAdapter({ connectionString: mariadb.url, schema: freshDatabase(), ...options });
@@ -79,7 +72,7 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
     url.password = "";
     url.pathname = "/";
     const adapter = adapterOf({ connectionString: url.href, schema });
-    unwrap(await adapter.ensureSchema(TABLE));
+    unwrap(await adapter.ensureSchema(TODOS));
     await admin("SET GLOBAL read_only = ON");
     try {
       expect(await flush(adapter)).toMatchObject(fails("DestinationUnavailable", /read-only/));
@@ -95,7 +88,7 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
     const adapter = adapterOf({ schema });
     expect(await flush(adapter)).toMatchObject(fails("DestinationRefused", /todos that LakeSync did not make/));
     await admin(`DROP TABLE ${schema}.todos`);
-    unwrap(await adapter.ensureSchema(TABLE));
+    unwrap(await adapter.ensureSchema(TODOS));
     await admin(`DROP TABLE ${schema}.todos`);
     expect(await flush(adapter)).toMatchObject(fails("DestinationRefused", /lakesync_tables/));
   });
@@ -111,13 +104,13 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
 
   test("ids that differ by a trailing space are two rows; the change log can be read by SQL", async () => {
     const schema = freshDatabase();
-    const edits = new FlushScript(TABLE)
+    const edits = new FlushScript(TODOS)
       .edit("INSERT", "a", { title: "one" })
       .edit("INSERT", "a ", { title: null })
       .edit("DELETE", "a");
     const adapter = adapterOf({ schema });
     unwrap(await flush(adapter, edits.batch()));
-    expect(unwrap(await adapter.getLatestState({ table: TABLE, limit: 9 })).rowIds).toEqual(["a "]);
+    expect(unwrap(await adapter.getLatestState({ table: TODOS, limit: 9 })).rowIds).toEqual(["a "]);
     const log = await admin(`SELECT _seq, _op, _id, _client_id, _cells FROM ${schema}.todos__changes ORDER BY _seq`);
     expect(log).toEqual([
       { _seq: 1, _op: "INSERT", _id: "a", _client_id: "c", _cells: '{"1":"one"}' },

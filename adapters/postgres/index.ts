@@ -4,37 +4,27 @@
  */
 import pg from "pg";
 import { SqlAdapter } from "../sql/adapter.ts";
-import { again } from "../sql/again.ts";
+import { again, inTransaction } from "../sql/again.ts";
 import type { Load, SqlDatabase, SqlReader, SqlWriter } from "../sql/database.ts";
 import { closedAdapter } from "../sql/names.ts";
+import { CONNECT_MS, CONNECTIONS_MAX, type SqlOptions } from "../sql/options.ts";
 import type { MergedRow } from "../sql/page.ts";
 import type { TableRecord } from "../sql/table.ts";
 import { errorOf, isLost, isRace } from "./errors.ts";
 import { loadOf } from "./load.ts";
 import { PostgresSession } from "./session.ts";
 
-export interface PostgresOptions {
-  /** `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen; never shown. */
-  readonly connectionString: string;
+/** `connectionString`: `postgres://user:password@host:5432/database`, with `?sslmode=...` where TLS is to be chosen. */
+export interface PostgresOptions extends SqlOptions {
   /** The Postgres schema of all tables; made where it is missing. */
   readonly schema?: string;
-  /**
-   * "kept": a few connections stay open, for a process that lives long. "each": one for each call, as a Worker needs it,
-   * whose sockets end with the request; Hyperdrive has them ready.
-   */
-  readonly connections?: "kept" | "each";
   /**
    * Whether new rows are sent by COPY, the fastest way; by default where connections are kept. Cloudflare does not say whether
    * Hyperdrive passes it on.
    */
   readonly copy?: boolean;
-  /** How the destination is called in errors, such as the binding's name. */
-  readonly name?: string;
 }
 
-/** Flushes, reads and migrations of one adapter that may be at work at once; a Worker has six connections. */
-const CONNECTIONS_MAX = 4;
-const CONNECT_MS = 10_000;
 /** Hyperdrive ends a statement after 60 s; what takes longer is not going to end well. */
 const STATEMENT_MS = 60_000;
 
@@ -79,19 +69,11 @@ class PostgresDatabase implements SqlDatabase {
   }
 
   transaction<T>(body: (writer: SqlWriter) => Promise<T>): Promise<T> {
-    return this.#again(async (client) => {
-      // Whatever the database's default: a statement has to see what was committed while it waited for a lock.
-      await client.query("BEGIN ISOLATION LEVEL READ COMMITTED");
+    return this.#again((client) => {
       const session = new PostgresSession(client, this.#schema);
-      try {
-        const result = await body(session);
-        await client.query("COMMIT");
-        return result;
-      } catch (error) {
-        await session.idle();
-        if (!isLost(error)) await client.query("ROLLBACK").catch(() => {});
-        throw error;
-      }
+      const run = (sql: string) => session.run(sql);
+      // Whatever the database's default: a statement has to see what was committed while it waited for a lock.
+      return inTransaction({ begin: "BEGIN ISOLATION LEVEL READ COMMITTED", run, isLost }, () => body(session));
     });
   }
 

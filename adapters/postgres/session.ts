@@ -55,9 +55,9 @@ export class PostgresSession implements SqlWriter {
     return result;
   }
 
-  /** Waits until no statement is under way. */
-  async idle(): Promise<void> {
-    await this.#last;
+  /** A statement without parameters, when no other is under way. */
+  async run(sql: string): Promise<void> {
+    await this.#next(() => this.#client.query(sql));
   }
 
   #name(name: string): string {

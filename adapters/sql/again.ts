@@ -34,3 +34,23 @@ export async function again<C, T>(connections: Connections<C>, body: (connection
     await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** attempt * (0.5 + Math.random())));
   }
 }
+
+export interface Frame {
+  readonly begin: string;
+  /** Waits for the statements that were sent before. */
+  run(sql: string): Promise<unknown>;
+  isLost(failure: unknown): boolean;
+}
+
+/** Runs a body between BEGIN and COMMIT, or takes back what it did. */
+export async function inTransaction<T>({ begin, run, isLost }: Frame, body: () => Promise<T>): Promise<T> {
+  await run(begin);
+  try {
+    const result = await body();
+    await run("COMMIT");
+    return result;
+  } catch (failure) {
+    if (!isLost(failure)) await run("ROLLBACK").catch(() => {});
+    throw failure;
+  }
+}

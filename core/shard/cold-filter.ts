@@ -40,14 +40,18 @@ export function filterOf(ids: readonly string[]): Uint8Array {
   return bits;
 }
 
-export function mayHold(bits: Uint8Array, id: string): boolean {
-  const size = bits.length * 8;
+/** Tells of one id whether it may be in filters: it is hashed once for all of them. */
+export function lookFor(id: string): (bits: Uint8Array) => boolean {
   hash(id);
-  let at = hashes[0] as number;
-  for (let probe = 0; probe < PROBES; probe++) {
-    const bit = at % size;
-    if (((bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
-    at = (at + (hashes[1] as number)) >>> 0;
-  }
-  return true;
+  const [start = 0, step = 0] = hashes;
+  return (bits) => {
+    const size = bits.length * 8;
+    let at = start;
+    for (let probe = 0; probe < PROBES; probe++) {
+      const bit = at % size;
+      if (((bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
+      at = (at + step) >>> 0;
+    }
+    return true;
+  };
 }

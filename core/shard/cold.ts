@@ -15,7 +15,7 @@ import type { ChunkInfo, TableCheckpoint } from "../checkpoint/manifest.ts";
 import { rowDigest, TableDigest } from "../digest.ts";
 import type { SqlRow, SqlStore } from "../ports/index.ts";
 import type { CheckpointRows } from "./checkpoint.ts";
-import { mayHold } from "./cold-filter.ts";
+import { lookFor } from "./cold-filter.ts";
 import { columnNames } from "./digests.ts";
 import type { Aside } from "./log.ts";
 import { type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
@@ -126,11 +126,13 @@ export class ColdRows {
     const asks = new Map<string, ColdAsk>();
     for (const id of ids) {
       if (asks.has(id) || this.#absent.has(`${t}:${id}`)) continue;
-      const places = runs.flatMap(({ run, filter }) => {
-        const chunk = chunkFor(run, id);
-        return chunk && mayHold(filter, id) ? [{ run: run.name, chunk }] : [];
-      });
-      if (places.length > 0) asks.set(id, { id, places });
+      const isIn = lookFor(id);
+      let places: ColdAsk["places"] | undefined;
+      for (const { run, filter } of runs) {
+        const chunk = isIn(filter) ? chunkFor(run, id) : undefined;
+        if (chunk) places = [...(places ?? []), { run: run.name, chunk }];
+      }
+      if (places) asks.set(id, { id, places });
     }
     for (const id of this.#here(t, [...asks.keys()])) asks.delete(id);
     return [...asks.values()];

@@ -47,7 +47,7 @@ import {
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
-import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
+import { type ClientClocks, forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
 import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import {
@@ -60,10 +60,12 @@ import {
   type RebuildStep,
   readFloor,
   readRebuild,
+  rebuildClocks,
   rebuildEdits,
   rebuildRows,
   rebuildStatus,
 } from "./rebuild.ts";
+import { Remembering } from "./remembering.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
@@ -328,6 +330,16 @@ export class ShardEngine {
     return this.#rebuild ? err(outOfService(this.#rebuild)) : pull(this.#reading(), input);
   }
 
+  /** What several tokens would get by pulling from this seq. @returns of each the page; undefined where one is not enough */
+  follow(since: number, inputs: readonly Omit<PullInput, "position" | "fingerprint">[]): (PullPage | undefined)[] {
+    const context = { ...this.#reading(), sql: new Remembering(this.#sql) };
+    return inputs.map((input) => {
+      const fingerprint = this.fingerprint(input.claims);
+      const page = pull(context, { ...input, fingerprint, position: { at: "tail", seq: since, exact: true } });
+      return page.ok && !page.value.hasMore ? page.value : undefined;
+    });
+  }
+
   #reading(): PullContext {
     return {
       sql: this.#sql,
@@ -511,6 +523,17 @@ export class ShardEngine {
     return movedClocks(this.#sql, this.#names.get(table) ?? 0, index, count);
   }
 
+  /** The same of several tables, for a checkpoint. */
+  clientClocks(tables: readonly string[]): ClientClocks {
+    const { owns } = this.#configured();
+    return Object.fromEntries(
+      tables.flatMap((table) => {
+        const slice = Object.hasOwn(owns, table) ? owns[table] : undefined;
+        return slice ? [[table, this.movedClocks(table, slice.index, slice.of)]] : [];
+      }),
+    );
+  }
+
   /** Stored rows of a table, by id, for a move to other shards. */
   exportRows(table: string, after: string, limit: number): PackedRow[] {
     const t = this.#names.get(table) ?? 0;
@@ -606,6 +629,12 @@ export class ShardEngine {
   rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): RebuildState {
     const schema = this.#known(table);
     return this.#rebuilt(() => rebuildRows(this.#rebuildContext(), step, schema, rows));
+  }
+
+  /** What a checkpoint knew of clients' clocks; told again, it changes nothing. */
+  rebuildClocks(at: string, table: string, clocks: readonly MovedClock[]): void {
+    const t = this.#tableNumber(this.#known(table).table);
+    this.#atomically(() => rebuildClocks(this.#sql, at, t, clocks));
   }
 
   rebuildEdits(step: RebuildStep, table: string, edits: HistoryBatch, watermark?: number): RebuildState {

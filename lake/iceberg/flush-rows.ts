@@ -11,12 +11,13 @@
  * lake already and left out; of the others nobody knows which version the lake has, so every version goes.
  */
 import type { FlushBatch, RowBatch } from "../../core/index.ts";
-import { type Column, type HlcText, stampHlc } from "../../schemas/index.ts";
+import { type Column, type HlcText, NO_STAMP, type Stamp, stampHlc } from "../../schemas/index.ts";
 import type { DataFileWriter, FieldValues } from "./data-files.ts";
 import type { LakeField } from "./layout.ts";
 
 export interface StagedRows {
   readonly rows: number;
+  /** "" where there are no rows. */
   readonly maxHlc: HlcText | "";
   /** Row ids, and seq of the version to remove; 0 for every version. */
   readonly old: ReadonlyMap<string, number>;
@@ -31,7 +32,7 @@ export async function stageRows(
   const cut = watermark > batch.fromSeq;
   const old = new Map<string, number>();
   let rows = 0;
-  let maxHlc: HlcText | "" = "";
+  let newest = NO_STAMP;
   for await (const page of batch.rows()) {
     const kept: number[] = [];
     for (let at = 0; at < page.rowIds.length; at++) {
@@ -40,12 +41,12 @@ export async function stageRows(
       if (cut || flushed > 0) old.set(page.rowIds[at] as string, cut ? 0 : flushed);
       if (!page.deleted[at]) kept.push(at);
       if (!page.deleted[at] || cut || flushed > 0) rows++;
-      const hlc = stampHlc(page.stamps[at] as RowBatch["stamps"][number]);
-      if (hlc > maxHlc) maxHlc = hlc;
+      const stamp = page.stamps[at] as Stamp;
+      if (stamp > newest) newest = stamp;
     }
     await writer.add(rowValues(page, batch.table.columns, fields), kept);
   }
-  return { rows, maxHlc, old };
+  return { rows, maxHlc: stampHlc(newest), old };
 }
 
 function rowValues(page: RowBatch, columns: readonly Column[], fields: readonly LakeField[]): FieldValues[] {

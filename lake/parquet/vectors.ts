@@ -80,19 +80,17 @@ function utf8(at: At, rows: number): Pick<Vector, "values" | "offsets" | "lower"
   const joined = texts.join("");
   const values = encoder.encode(joined);
   const ascii = values.length === joined.length;
+  const compare = ascii ? (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0) : compareCodePoints;
   const offsets = new Int32Array(rows + 1);
+  let lower: string | undefined;
+  let upper: string | undefined;
   for (let i = 0, end = 0; i < rows; i++) {
     const text = texts[i] as string;
     end += ascii ? text.length : utf8Bytes(text);
     offsets[i + 1] = end;
-  }
-  let lower: string | undefined;
-  let upper: string | undefined;
-  for (let i = 0; i < rows; i++) {
-    const text = at(i) as string | null;
-    if (text === null) continue;
-    if (lower === undefined || (ascii ? text < lower : compareCodePoints(text, lower) < 0)) lower = text;
-    if (upper === undefined || (ascii ? text > upper : compareCodePoints(text, upper) > 0)) upper = text;
+    if (text === "" && at(i) === null) continue;
+    if (lower === undefined || compare(text, lower) < 0) lower = text;
+    if (upper === undefined || compare(text, upper) > 0) upper = text;
   }
   return { values, offsets, ...bounds(lower, upper) };
 }

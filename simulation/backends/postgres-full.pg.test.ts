@@ -2,20 +2,12 @@
 import { execFileSync } from "node:child_process";
 import { chownSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { PostgresAdapter } from "../../adapters/index.ts";
+import { onPostgres, TODOS } from "../../adapters/testing.ts";
 import { FlushScript } from "../../core/testing.ts";
-import { type TableSchema, unwrap } from "../../schemas/index.ts";
+import { unwrap } from "../../schemas/index.ts";
 import { startPostgres } from "../../scripts/testing/postgres.ts";
-
-const TABLE: TableSchema = {
-  table: "todos",
-  version: 1,
-  columns: [{ id: 1, name: "title", type: "string", nullable: true }],
-  lastColumnId: 1,
-  shards: 0,
-};
 
 /** Text that does not compress. */
 function noise(seed: number): string {
@@ -47,16 +39,16 @@ test("[F2] a full disk keeps the flush waiting, and takes it once there is space
   });
   onTestFinished(() => void execFileSync("umount", ["-l", folder], { stdio: "ignore" }));
   chownSync(folder, owner.uid, owner.gid);
-  const client = new pg.Client({ connectionString: postgres.url });
-  await client.connect();
-  await client.query(`CREATE TABLESPACE small LOCATION '${folder}'`);
-  await client.query("ALTER DATABASE postgres SET default_tablespace = small");
-  await client.end();
-  const edits = new FlushScript(TABLE);
+  await onPostgres(
+    postgres.url,
+    `CREATE TABLESPACE small LOCATION '${folder}'`,
+    "ALTER DATABASE postgres SET default_tablespace = small",
+  );
+  const edits = new FlushScript(TODOS);
   for (let at = 0; at < 600; at++) edits.edit("INSERT", `row-${at}`, { title: noise(at) });
   const adapter = new PostgresAdapter({ connectionString: postgres.url });
   onTestFinished(() => adapter.close());
-  unwrap(await adapter.ensureSchema(TABLE));
+  unwrap(await adapter.ensureSchema(TODOS));
   expect(await adapter.insertDeltas(edits.batch())).toMatchObject({
     ok: false,
     error: {
@@ -67,5 +59,5 @@ test("[F2] a full disk keeps the flush waiting, and takes it once there is space
   });
   execFileSync("mount", ["-o", "remount,size=200m", folder]);
   expect(unwrap(await adapter.insertDeltas(edits.batch()))).toMatchObject({ watermark: 600 });
-  expect(unwrap(await adapter.getLatestState({ table: TABLE, limit: 1000 })).rowIds).toHaveLength(600);
+  expect(unwrap(await adapter.getLatestState({ table: TODOS, limit: 1000 })).rowIds).toHaveLength(600);
 });

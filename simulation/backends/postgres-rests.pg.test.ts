@@ -1,29 +1,15 @@
 /** A real PostgreSQL that needs somebody: the flush rests, keeps its log, and goes on when it is asked to. */
-import pg from "pg";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { PostgresAdapter } from "../../adapters/index.ts";
+import { freshDatabase, onPostgres, TODOS } from "../../adapters/testing.ts";
 import { flushOnce } from "../../core/index.ts";
-import { type ClientId, FLUSH_ATTEMPTS_MAX, packHlc, type TableSchema, unwrap } from "../../schemas/index.ts";
+import { type ClientId, FLUSH_ATTEMPTS_MAX, packHlc, unwrap } from "../../schemas/index.ts";
 import { FlushedShard } from "./flushed-shard.ts";
 
-const TABLE: TableSchema = {
-  table: "todos",
-  version: 1,
-  columns: [{ id: 1, name: "title", type: "string", nullable: true }],
-  lastColumnId: 1,
-  shards: 0,
-};
-
 /** A shard with an edit, and a database of its own. */
-async function world(name: string) {
-  const admin = async (sql: string, url = inject("postgresUrl")) => {
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    await client.query(sql).finally(() => client.end());
-  };
-  await admin(`CREATE DATABASE ${name}`);
-  const url = Object.assign(new URL(inject("postgresUrl")), { pathname: `/${name}` }).href;
-  const shard = new FlushedShard(TABLE);
+async function world() {
+  const { name, url } = await freshDatabase(inject("postgresUrl"));
+  const shard = new FlushedShard(TODOS);
   const client = "client-1" as ClientId;
   const push = (rowId: string, title: string) =>
     shard.push(client, [
@@ -41,14 +27,15 @@ async function world(name: string) {
   };
   const adapter = new PostgresAdapter({ connectionString: url });
   onTestFinished(() => adapter.close());
-  unwrap(await adapter.ensureSchema(TABLE));
-  const readOnly = (on: boolean) => admin(`ALTER DATABASE ${name} SET default_transaction_read_only = ${on}`);
-  const titles = async () => unwrap(await adapter.getLatestState({ table: TABLE, limit: 9 })).columns[0]?.values;
-  return { shard, push, flush, readOnly, titles, sql: (sql: string) => admin(sql, url) };
+  unwrap(await adapter.ensureSchema(TODOS));
+  const readOnly = (on: boolean) =>
+    onPostgres(inject("postgresUrl"), `ALTER DATABASE ${name} SET default_transaction_read_only = ${on}`);
+  const titles = async () => unwrap(await adapter.getLatestState({ table: TODOS, limit: 9 })).columns[0]?.values;
+  return { shard, push, flush, readOnly, titles, sql: (sql: string) => onPostgres(url, sql) };
 }
 
 test("[F2] [F3] a read-only database lets the flush rest with its reason: nothing is set aside, an operator tries again at once", async () => {
-  const { shard, push, flush, readOnly, titles } = await world("rests");
+  const { shard, push, flush, readOnly, titles } = await world();
   await readOnly(true);
   const rests: number[] = [];
   for (let attempt = 1; attempt <= FLUSH_ATTEMPTS_MAX + 2; attempt++) {
@@ -71,7 +58,7 @@ test("[F2] [F3] a read-only database lets the flush rest with its reason: nothin
 });
 
 test("[F3] failures that pass are not counted: a refusal is tried five times after them, then it is set aside", async () => {
-  const { shard, push, flush, readOnly, titles, sql } = await world("counts");
+  const { shard, push, flush, readOnly, titles, sql } = await world();
   await readOnly(true);
   for (let attempt = 1; attempt < FLUSH_ATTEMPTS_MAX; attempt++) expect(await flush(true)).toBe("failed");
   await readOnly(false);
