@@ -249,14 +249,14 @@ function withTabs(plan: Plan): Plan {
     const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
     const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
     const write = random.chance(0.6) && how !== "open" ? random.pick(writes) : undefined;
-    // In the midst of a transaction: the tab that writes goes, or the one that leads.
+    // In the midst of another tab's transaction.
     if (write?.kind === "edit")
       return {
         at: write.at + random.int(1, 60),
         kind: "tab",
         device: write.device,
         how,
-        tab: random.pick(["leader", write.tab ?? 0]),
+        tab: "leader" as const,
       };
     return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
   });

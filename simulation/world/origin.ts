@@ -110,6 +110,7 @@ export class Origin {
     const { scheduler, random } = this.#network;
     const worker = new Processes(`${page.name}/worker${++this.#workers}`);
     page.onDeath(() => worker.die());
+    if (!page.alive) worker.die(); // what a dead page still does, nobody sees
     const lane = (to: Process, hear: readonly Listener[]) => {
       let lastArrival = 0;
       return (message: unknown) => {
