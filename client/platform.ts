@@ -54,6 +54,7 @@ const isNode = (): boolean => typeof process === "object" && typeof process.vers
 
 /** The platform that this code runs on: Node or a browser. */
 export function defaultPlatform(): Platform {
+  const inNode = isNode();
   return {
     clock: { now: () => Date.now() },
     random: () => {
@@ -66,10 +67,17 @@ export function defaultPlatform(): Platform {
     },
     fetch: (url, init) => fetch(url, init),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as SocketLike,
-    openDriver: isNode() ? node.openNodeDriver : openWorkerDriver,
-    ...(isNode() || !browser.navigator?.locks ? {} : { tabs: browserTabs(browser.navigator.locks) }),
-    ...(isNode() ? {} : { persist: async () => (await browser.navigator?.storage?.persist?.()) ?? false }),
-    ...(isNode() || !("addEventListener" in globalThis) ? {} : { onOnline }),
+    openDriver: inNode ? node.openNodeDriver : openWorkerDriver,
+    ...(inNode ? {} : browserOnly()),
+  };
+}
+
+function browserOnly(): Pick<Platform, "tabs" | "persist" | "onOnline"> {
+  const { navigator } = browser;
+  return {
+    ...(navigator?.locks && { tabs: browserTabs(navigator.locks) }),
+    persist: async () => (await navigator?.storage?.persist?.()) ?? false,
+    ...("addEventListener" in globalThis && { onOnline }),
   };
 }
 

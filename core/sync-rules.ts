@@ -229,8 +229,20 @@ export function accessFingerprint(rules: SyncRules, version: number, claims: Cla
     for (const filter of bucket.filters)
       for (const value of [filter.value].flat()) if (isClaim(value)) paths.add(value.slice(CLAIM.length));
   const named = [...paths].sort().map((path) => [path, claimAt(claims, path) ?? null]);
-  const text = JSON.stringify([version, claims.role === "admin" ? "admin" : named]);
-  return bytesToHex(sha256(new TextEncoder().encode(text))).slice(0, 16);
+  return shortHash(JSON.stringify([version, claims.role === "admin" ? "admin" : named]));
+}
+
+/** Hashes made a while ago: a gateway asks for the same few again and again. */
+const hashes = new Map<string, string>();
+const HASHES_MAX = 1000;
+
+function shortHash(text: string): string {
+  const known = hashes.get(text);
+  if (known !== undefined) return known;
+  const hash = bytesToHex(sha256(new TextEncoder().encode(text))).slice(0, 16);
+  if (hashes.size >= HASHES_MAX) hashes.clear();
+  hashes.set(text, hash);
+  return hash;
 }
 
 /** Checks rules against the tables that are there: every table and column known, every value of its column's type. */

@@ -43,12 +43,21 @@ import {
 } from "../schemas/index.ts";
 import { type Cursor, type CursorPart, decodeCursor, encodeCursor } from "./cursor.ts";
 import type { Env } from "./env.ts";
-import { call } from "./rpc.ts";
-import type { ShardPage } from "./shard/index.ts";
+import type { Moved, Onlooker, Standing } from "./followers.ts";
+import { call, type Plain } from "./rpc.ts";
+import type { Shard, ShardPage } from "./shard/index.ts";
 
 /** How long a tenant that nobody asks for is remembered, and how many are. */
 const STATE_MS = 60_000;
 const STATES_MAX = 1000;
+
+/** Who hears of a push from the one that carries it, rather than from the shards. */
+export interface Audience {
+  /** For whom a shard makes pages. */
+  of(shard: string): readonly Onlooker[];
+  /** A shard has answered. @param moved absent where nobody knows what has changed */
+  hear(shard: string, moved?: Moved): void;
+}
 
 interface Work {
   batches: PackedBatch[];
@@ -57,10 +66,13 @@ interface Work {
 
 export class Router {
   readonly #env: Env;
+  readonly #stubs: Map<string, DurableObjectStub<Shard>> | undefined;
   readonly #states = new Map<string, { state: TenantState; until: number }>();
 
-  constructor(env: Env) {
+  /** @param keepStubs where one object makes all the calls: a stub belongs to whoever made it */
+  constructor(env: Env, keepStubs = false) {
     this.#env = env;
+    if (keepStubs) this.#stubs = new Map();
   }
 
   /** @param newerThan a version that is known to be old */
@@ -80,20 +92,31 @@ export class Router {
     return this.state(gatewayId, Number.POSITIVE_INFINITY);
   }
 
-  shard(gatewayId: string, shard: string) {
-    return this.#env.SHARD.getByName(`${gatewayId}/${shard}`);
+  shard(gatewayId: string, shard: string): DurableObjectStub<Shard> {
+    const name = `${gatewayId}/${shard}`;
+    const stub = this.#stubs?.get(name) ?? this.#env.SHARD.getByName(name);
+    this.#stubs?.set(name, stub);
+    return stub;
+  }
+
+  /** `call`; a stub whose call broke off may be of no more use. */
+  async #call<T>(gatewayId: string, shard: string, answer: Promise<Plain<T>>): Promise<Result<T, LakeSyncError>> {
+    const result = await call("shard", answer);
+    if (!result.ok && result.error.cause !== undefined) this.#stubs?.delete(`${gatewayId}/${shard}`);
+    return result;
   }
 
   async push(
     gatewayId: string,
     claims: Claims,
     request: proto.PushRequest,
+    audience?: Audience,
   ): Promise<Result<proto.PushResponse, LakeSyncError>> {
     const decoded = decodePush(request);
     if (!decoded.ok) return decoded;
-    const first = await this.#pushOnce(gatewayId, claims, decoded.value, -1);
+    const first = await this.#pushOnce(gatewayId, claims, decoded.value, -1, audience);
     if (first.ok || first.error.code !== "ShardMoved") return first;
-    return this.#pushOnce(gatewayId, claims, decoded.value, Number.POSITIVE_INFINITY);
+    return this.#pushOnce(gatewayId, claims, decoded.value, Number.POSITIVE_INFINITY, audience);
   }
 
   async #pushOnce(
@@ -101,6 +124,7 @@ export class Router {
     claims: Claims,
     push: DecodedPush,
     newerThan: number,
+    audience: Audience | undefined,
   ): Promise<Result<proto.PushResponse, LakeSyncError>> {
     let state = await this.state(gatewayId, newerThan);
     const unknown = ({ map }: TenantState) =>
@@ -111,8 +135,18 @@ export class Router {
     const works = splitWork(push, map);
     if (!works.ok) return works;
     const { clientId } = push;
-    const send = (shard: string, work: Work) =>
-      call("shard", this.shard(gatewayId, shard).push({ gatewayId, shard, version }, { clientId, claims, ...work }));
+    const send = async (shard: string, work: Work) => {
+      const push = { clientId, claims, ...work };
+      const stub = this.shard(gatewayId, shard);
+      const answer = await this.#call(
+        gatewayId,
+        shard,
+        stub.push({ gatewayId, shard, version }, push, audience?.of(shard)),
+      );
+      if (answer.ok && answer.value.moved) audience?.hear(shard, answer.value.moved);
+      else if (!answer.ok && answer.error.cause !== undefined) audience?.hear(shard); // the answer was lost
+      return answer;
+    };
     // Where several shards take part, each is first asked with nothing in hand: one whose log is full, or that knows the
     // client id as another's, refuses the push before anything is written (PU5, S6).
     if (works.value.size > 1) {
@@ -139,6 +173,12 @@ export class Router {
     claims: Claims,
     request: proto.PullRequest,
   ): Promise<Result<proto.PullResponse, LakeSyncError>> {
+    const page = await this.page(gatewayId, claims, request);
+    return page.ok ? ok(page.value.response) : page;
+  }
+
+  /** One page, and where the device stands with it. */
+  async page(gatewayId: string, claims: Claims, request: proto.PullRequest): Promise<Result<Paged, LakeSyncError>> {
     const decoded = decodePull(request);
     if (!decoded.ok) return decoded;
     for (let newerThan = -1; ; ) {
@@ -152,21 +192,18 @@ export class Router {
       const pull = { ...decoded.value, gatewayId, claims, shards, version: state.value.version };
       const page = await this.#pullOnce(pull, state.value.map.version);
       if (!page.ok) return page;
-      const { response, version } = page.value;
-      if (version <= state.value.version || newerThan >= version) return ok(response);
+      const { version } = page.value.standing;
+      if (version <= state.value.version || newerThan >= version) return page;
       newerThan = state.value.version;
       const newer = await this.state(gatewayId, newerThan);
       if (!newer.ok) return newer;
       const same = newer.value.map.version === state.value.map.version;
-      if (same && shardsOf(newer.value, decoded.value.tables).length === shards.length) return ok(response);
+      if (same && shardsOf(newer.value, decoded.value.tables).length === shards.length) return page;
     }
   }
 
-  async #pullOnce(
-    pull: Pull,
-    map: number,
-  ): Promise<Result<{ response: proto.PullResponse; version: number }, LakeSyncError>> {
-    const { cursor, tables } = pull;
+  async #pullOnce(pull: Pull, map: number): Promise<Result<Paged, LakeSyncError>> {
+    const { cursor, tables, claims, clientId } = pull;
     const asked = tables.join(",");
     // Rows changed place, or other tables are asked for: positions mean nothing any more.
     const displaced = cursor !== undefined && (cursor.map !== map || cursor.tables !== asked);
@@ -179,7 +216,10 @@ export class Router {
     if (resync && others) pages = await this.#pullShards(pull, new Map());
     if (!pages.ok) return pages;
     const version = Math.max(0, ...[...pages.value.values()].map((p) => p.version));
-    return ok({ response: pullResponse(pages.value, { map, tables: asked }, displaced || resync), version });
+    const reached = { map, tables: asked, shards: new Map<string, CursorPart>() };
+    for (const [shard, { fingerprint, position }] of pages.value) reached.shards.set(shard, { fingerprint, position });
+    const response = pullResponse(pages.value, reached, displaced || resync);
+    return ok({ response, standing: { claims, clientId, cursor: reached, version } });
   }
 
   async #pullShards(
@@ -193,7 +233,10 @@ export class Router {
         const position = part && { position: part.position };
         const input = { claims, tables, maxBytes: share, fingerprint: part?.fingerprint ?? "", ...position };
         const stub = this.shard(gatewayId, shard);
-        return { shard, page: await call("shard", stub.pull({ gatewayId, shard, version }, input, clientId)) };
+        return {
+          shard,
+          page: await this.#call(gatewayId, shard, stub.pull({ gatewayId, shard, version }, input, clientId)),
+        };
       }),
     );
     const byShard = new Map<string, ShardPage>();
@@ -203,6 +246,11 @@ export class Router {
     }
     return ok(byShard);
   }
+}
+
+interface Paged {
+  readonly response: proto.PullResponse;
+  readonly standing: Standing;
 }
 
 interface DecodedPull {
@@ -320,18 +368,12 @@ function pushResponse(outcomes: readonly (PushOutcome & { shard: string; head: n
   });
 }
 
-function pullResponse(
-  pages: ReadonlyMap<string, ShardPage>,
-  bound: { map: number; tables: string },
-  resync: boolean,
-): proto.PullResponse {
-  const shards = new Map<string, CursorPart>();
-  for (const [shard, { fingerprint, position }] of pages) shards.set(shard, { fingerprint, position });
+function pullResponse(pages: ReadonlyMap<string, ShardPage>, cursor: Cursor, resync: boolean): proto.PullResponse {
   return create(proto.PullResponseSchema, {
     batches: [...pages.values()].flatMap((p) =>
       p.batches.map((b) => create(proto.DeltaBatchSchema, { ...b, columns: [...b.columns] })),
     ),
-    cursor: encodeCursor({ ...bound, shards }),
+    cursor: encodeCursor(cursor),
     hasMore: [...pages.values()].some((p) => p.hasMore),
     digests: digestsOf([...pages.values()]),
     resync,

@@ -60,7 +60,7 @@ export function parseGatewayId(id: string): GatewayId {
   if (isGatewayId(id)) return id;
   throw new LakeSyncError(
     "BadIdentifier",
-    `${JSON.stringify(id.slice(0, 80))} is not a gateway id. It has 1 to 63 lower-case letters, digits and hyphens, and no hyphen at either end.`,
+    `${JSON.stringify(id.slice(0, 80))} is not a gateway id: 1 to 63 lower-case letters and digits, with hyphens between.`,
   );
 }
 

@@ -179,6 +179,12 @@ export const HOT_CHUNKS_PER_PUSH = 64;
 
 /** Hibernating sockets of one hub; Durable Objects take 32,768, memory is the bound. */
 export const SOCKETS_PER_HUB_MAX = 10_000;
+/** A push that is acknowledged brings pages for devices that see alike; each costs its shard another look. Groups of them. */
+export const FOLLOWED_GROUPS_MAX = 16;
+/** More edits at once are pulled: a shard does not read for others what took it long to write. */
+export const FOLLOWED_EDITS_MAX = 100;
+/** Pages that a device has got unasked since it last pulled: one that does not keep up is not sent more of them. Bytes. */
+export const FOLLOWED_BYTES_MAX = 64 * KiB;
 /** Pokes to one hub are merged for this long under load. Milliseconds. */
 export const POKE_MERGE_MS = 5;
 

@@ -53,7 +53,7 @@ const fits = (scalar: string): Result<Scalar, ValueError> => {
   if (!long) return ok(scalar);
   return err({
     code: "CellTooLarge",
-    message: `The value is larger than ${CELL_BYTES_MAX} bytes; store large objects elsewhere and keep a reference in the cell.`,
+    message: `The value is larger than ${CELL_BYTES_MAX} bytes; keep large objects elsewhere, and their names in cells.`,
   });
 };
 
@@ -62,7 +62,7 @@ function jsonFits(text: string): Result<Scalar, ValueError> {
   if (text.length > JSON_DEPTH_MAX && depthOf(text) > JSON_DEPTH_MAX)
     return err({
       code: "CellTooLarge",
-      message: `The JSON value is nested deeper than ${JSON_DEPTH_MAX} levels; flatten it, or keep it in a column of type string.`,
+      message: `The JSON is nested deeper than ${JSON_DEPTH_MAX} levels; make it a string.`,
     });
   return fits(text);
 }
@@ -214,11 +214,17 @@ function canonicalJson(text: string): string | undefined {
   }
 }
 
-/** ISO 8601 text of a canonical timestamp, with as many digits of a second as it needs. */
-export function timestampToIso(scalar: string | number): string {
+/** A canonical timestamp, and the microseconds that a Date has no room for. */
+function instantOf(scalar: string | number): { readonly date: Date; readonly below: bigint } {
   const micros = scalarToBigInt(scalar);
   const below = ((micros % 1000n) + 1000n) % 1000n;
-  const iso = new Date(Number((micros - below) / 1000n)).toISOString();
+  return { date: new Date(Number((micros - below) / 1000n)), below };
+}
+
+/** ISO 8601 text of a canonical timestamp, with as many digits of a second as it needs. */
+export function timestampToIso(scalar: string | number): string {
+  const { date, below } = instantOf(scalar);
+  const iso = date.toISOString();
   return below === 0n ? iso : iso.replace("Z", `${below.toString().padStart(3, "0")}Z`);
 }
 
@@ -246,7 +252,7 @@ export function scalarToNative(type: ColumnType, scalar: Scalar): unknown {
     case "integer":
       return typeof scalar === "string" ? BigInt(scalar) : scalar;
     case "timestamp":
-      return new Date(timestampToIso(scalar as string | number).replace(/(\.\d{3})\d+/, "$1"));
+      return instantOf(scalar as string | number).date;
     case "json":
       return JSON.parse(scalar as string);
     case "bytes":

@@ -43,4 +43,6 @@ export const SCALED = [
   scale("CHECKPOINT_HEAD_MIN", "5_000", "5"),
   scale("CHECKPOINT_GRACE_MS", "24 * 3600 * SECOND", "60 * SECOND"),
   scale("CHECKPOINT_DRAFT_MS", "3600 * SECOND", "300 * SECOND"),
+  scale("FOLLOWED_BYTES_MAX", "64 * KiB", "4 * KiB"),
+  scale("FOLLOWED_GROUPS_MAX", "16", "3"),
 ];

@@ -1,8 +1,11 @@
 /**
  * latency: two devices of the SDK over WebSockets, in this process: from the moment an app on A asks for a write until the live
- * query of an app on B has its row: A's commit with outbox, push to the hub, to the shard, on disk, poke, pull, B's commit,
- * B's query. Beside it the hub's echo on a socket of its own, and the same way without the SDK (`raw`): two bare sockets. One
- * edit at a time, and 100 a second.
+ * query of an app on B has its row: A's commit with outbox, push to the hub, to the shard, on disk, page, B's commit, B's
+ * query; and the same way without the SDK (`raw`): two bare sockets. One edit at a time, and 100 a second.
+ *
+ *   echo    an object of the same workerd that sends back a message of the same size
+ *   stored  one that does so once a second object has it on disk: the least that can be done for an edit that is not lost
+ *   auto    what the runtime answers for the hub, without waking it
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, createClient, defineTable, integer, number, text, timestamp } from "../../client/index.ts";
@@ -11,7 +14,7 @@ import { type Bench, type Sheet, sheet } from "../bench.ts";
 import { Gateway } from "../gateway.ts";
 import { startWorld } from "../harness.ts";
 import { Clock, newRow, toBatch, USER } from "../rows.ts";
-import { Socket } from "../socket.ts";
+import { Echo, Socket } from "../socket.ts";
 import { measure, percentile, progress, ratioOf, timed } from "../stats.ts";
 
 const ROUNDS = 5;
@@ -19,7 +22,7 @@ const SAMPLES = 100;
 const FAST_SAMPLES = 300;
 const FAST_GAP_MS = 10;
 
-/** Pulls whenever it is poked, one pull at a time, and says which rows came. */
+/** Takes pages, pulls whenever it is poked, one pull at a time, and says which rows came. */
 class Reader {
   readonly #socket: Socket;
   readonly #seen: (rowId: string) => void;
@@ -37,7 +40,7 @@ class Reader {
   #pull(): void {
     this.#pulling = true;
     this.#poked = false;
-    const value = { clientId: "reader", cursor: this.#cursor, columnar: true };
+    const value = { clientId: "reader", cursor: this.#cursor, columnar: true, follow: true };
     this.#socket.send({ id: 1, body: { case: "pull", value: value as proto.PullRequest } });
   }
 
@@ -46,10 +49,11 @@ class Reader {
     if (body.case === "poke" && this.#pulling) this.#poked = true;
     else if (body.case === "poke") this.#pull();
     if (body.case !== "page") return;
-    this.#pulling = false;
+    if (body.value.follows !== "" && body.value.follows !== this.#cursor) return;
+    if (body.value.follows === "") this.#pulling = false;
     this.#cursor = body.value.cursor;
     for (const batch of body.value.batches) for (const id of JSON.parse(batch.rowIds) as string[]) this.#seen(id);
-    if (this.#poked || body.value.hasMore) this.#pull();
+    if (!this.#pulling && (this.#poked || body.value.hasMore)) this.#pull();
   }
 }
 
@@ -62,7 +66,7 @@ interface Road {
 }
 
 /** Two bare sockets. */
-async function rawRoad(gateway: Gateway): Promise<Road & { readonly ping: () => Promise<void> }> {
+async function rawRoad(gateway: Gateway): Promise<Road & { readonly auto: () => Promise<void> }> {
   const clock = new Clock();
   const [a, b] = [await Socket.open(gateway), await Socket.open(gateway)];
   const waiting = new Map<string, () => void>();
@@ -83,7 +87,7 @@ async function rawRoad(gateway: Gateway): Promise<Road & { readonly ping: () => 
     a.close();
     b.close();
   };
-  return { deliver, close, ping: () => b.ping() };
+  return { deliver, close, auto: () => b.ping() };
 }
 
 const schema = defineTable({
@@ -137,26 +141,33 @@ const SHARES = [
   ["p99", 0.99],
 ] as const;
 
-/** One at a time, each beside an echo. */
-async function slowly(out: Sheet, name: string, { deliver }: Road, ping: () => Promise<void>): Promise<void> {
-  const samples: { ours: number[]; echo: number[] }[] = [];
+const YARDSTICKS = ["echo", "stored", "auto"] as const;
+type Yardsticks = Readonly<Record<(typeof YARDSTICKS)[number], () => Promise<void>>>;
+
+/** One at a time, each beside the yardsticks. */
+async function slowly(out: Sheet, name: string, { deliver }: Road, yardsticks: Yardsticks): Promise<void> {
+  const rounds: Record<"ours" | keyof Yardsticks, number[]>[] = [];
   for (let at = 0; at < 50; at++) await deliver();
   for (let round = 0; round < ROUNDS; round++) {
     progress(`latency ${name}: one at a time, round ${round + 1} of ${ROUNDS}`);
-    const sample = { ours: [] as number[], echo: [] as number[] };
+    const times = { ours: [] as number[], echo: [] as number[], stored: [] as number[], auto: [] as number[] };
     for (let at = 0; at < SAMPLES; at++) {
-      sample.echo.push(await timed(ping));
-      sample.ours.push(await deliver());
+      for (const yardstick of YARDSTICKS) times[yardstick].push(await timed(yardsticks[yardstick]));
+      times.ours.push(await deliver());
       await sleep(5);
     }
-    samples.push(sample);
+    rounds.push(times);
   }
   for (const [percent, share] of SHARES) {
-    const ours = samples.map((sample) => percentile(sample.ours, share));
-    const echo = samples.map((sample) => percentile(sample.echo, share));
-    out.ratio(percent + name, ratioOf(echo, ours));
+    const of = (what: "ours" | keyof Yardsticks) => rounds.map((times) => percentile(times[what], share));
+    const ours = of("ours");
+    out.ratio(percent + name, ratioOf(of("echo"), ours));
+    out.ratio(`${percent}${name}Stored`, ratioOf(of("stored"), ours));
     out.figure(`${percent}${name}Ms`, measure(ours), "ms");
-    out.figure(`${percent}${name}EchoMs`, measure(echo), "ms");
+    for (const yardstick of YARDSTICKS) {
+      const label = yardstick[0]?.toUpperCase() + yardstick.slice(1);
+      out.figure(`${percent}${name}${label}Ms`, measure(of(yardstick)), "ms");
+    }
   }
 }
 
@@ -181,17 +192,24 @@ export const latency: Bench = {
     const out = sheet();
     const world = await startWorld();
     try {
-      const raw = await rawRoad(await Gateway.open(world, "latency-raw"));
+      const gateway = await Gateway.open(world, "latency-raw");
+      const raw = await rawRoad(gateway);
+      const message = gateway.encodePush([newRow(0, new Clock(), "counted")]);
+      const echo = await Echo.open(new URL("/echo?of=echo", world.bare));
+      const stored = await Echo.open(new URL("/stored?of=echo", world.bare));
+      const yardsticks = { echo: () => echo.send(message), stored: () => stored.send(message), auto: raw.auto };
       const sdk = await sdkRoad(await Gateway.open(world, "latency-sdk"));
       for (const [name, road] of [
         ["", sdk],
         ["Raw", raw],
       ] as const) {
-        await slowly(out, name, road, raw.ping);
+        await slowly(out, name, road, yardsticks);
         await quickly(out, name, road);
       }
       await sdk.close();
       await raw.close();
+      echo.close();
+      stored.close();
     } finally {
       await world.stop();
     }

@@ -8,6 +8,8 @@
  *   POST /upsert?of=NAME           the same into a table with a key
  *   GET  /read?of=NAME&after=N&rows=N   that many rows after row N as JSON text
  *   POST /pick?of=NAME             [id, ...]: these rows of the table with a key, as JSON text
+ *   GET  /echo?of=NAME             a WebSocket whose object sends back what comes
+ *   GET  /stored?of=NAME           the same once a second object has it on disk
  *   POST /parquet/load?prefix=P    decodes the Parquet files below P and keeps their columns
  *   POST /parquet/write            writes the columns that were kept through parquet-wasm, and puts the files
  */
@@ -26,11 +28,32 @@ const COLUMNS = NAMES.join(", ");
 const CELLS = NAMES.map((name) => `value ->> '${name}'`).join(", ");
 
 export class Bare extends DurableObject<BareEnv> {
+  #store: DurableObjectStub<Bare> | undefined;
+
   constructor(ctx: DurableObjectState, env: BareEnv) {
     super(ctx, env);
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS messages (body)");
     ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS deltas (op, tbl, row, hlc, client, columns)");
     ctx.storage.sql.exec(`CREATE TABLE IF NOT EXISTS rows (${COLUMNS})`);
     ctx.storage.sql.exec(`CREATE TABLE IF NOT EXISTS keyed (${COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID`);
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server, [new URL(request.url).pathname]);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    if (this.ctx.getTags(socket)[0] === "/stored") {
+      this.#store ??= this.env.BARE.getByName("store");
+      await this.#store.keep(message as ArrayBuffer);
+    }
+    socket.send(message);
+  }
+
+  keep(message: ArrayBuffer): number {
+    return this.ctx.storage.sql.exec("INSERT INTO messages VALUES (?)", message).rowsWritten;
   }
 
   push(json: string): number {
@@ -73,6 +96,9 @@ export default {
     }
     const bare = env.BARE.getByName(query.get("of") ?? "bare");
     switch (pathname) {
+      case "/echo":
+      case "/stored":
+        return bare.fetch(request);
       case "/insert":
         return new Response(String(await bare.insert(await request.text())));
       case "/upsert":

@@ -26,12 +26,10 @@ export const FORMAT = 1;
  */
 export const SETUP_SQL = `
   CREATE TABLE IF NOT EXISTS lakesync_meta (key TEXT PRIMARY KEY NOT NULL, value TEXT) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS lakesync_tables (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL, columns TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS lakesync_tables (id INTEGER PRIMARY KEY, name TEXT UNIQUE, key TEXT, columns TEXT);
   CREATE TABLE IF NOT EXISTS lakesync_outbox (hlc INTEGER PRIMARY KEY, tbl INTEGER NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL, cells TEXT, old TEXT);
   CREATE TABLE IF NOT EXISTS lakesync_seen (tbl INTEGER, row_id TEXT, PRIMARY KEY (tbl, row_id)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS lakesync_rejected (
-    id INTEGER PRIMARY KEY, hlc TEXT NOT NULL, tbl TEXT NOT NULL, op TEXT NOT NULL, row_id TEXT NOT NULL,
-    cells TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_ms INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS lakesync_rejected (id INTEGER PRIMARY KEY, hlc TEXT, tbl TEXT, op TEXT, row_id TEXT, cells TEXT, code TEXT, message TEXT, at_ms INTEGER);
   CREATE VIEW IF NOT EXISTS lakesync_pending (tbl, row_id) AS
     SELECT DISTINCT t.name, o.row_id FROM lakesync_outbox o JOIN lakesync_tables t ON t.id = o.tbl;
   SELECT lakesync_clock(

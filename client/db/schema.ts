@@ -49,10 +49,7 @@ export function columnsOf(table: string, spec: SchemaSpec[string]): DeviceColumn
     return { name, type, nullable, ...(initial === undefined ? {} : { initial }) };
   });
   if (new Set(columns.map((c) => c.name.toLowerCase())).size === columns.length) return columns;
-  throw new LakeSyncError(
-    "BadConfig",
-    `Two columns of ${table} have the same name; SQL does not tell upper from lower case.`,
-  );
+  throw new LakeSyncError("BadConfig", `Two columns of ${table} would be the same to SQL.`);
 }
 
 export const keyFor = (columns: readonly DeviceColumn[]): string =>

@@ -39,7 +39,7 @@ export class TableRegistry {
 
   byId(id: number): DeviceTable {
     const table = this.#byId.get(id);
-    if (!table) throw new LakeSyncError("Corrupt", `The outbox names a table (${id}) that this device does not have.`);
+    if (!table) throw new LakeSyncError("Corrupt", `This device has no synced table ${id}.`);
     return table;
   }
 

@@ -107,8 +107,7 @@ export function parseInput(type: DeviceType, input: unknown): Result<Scalar, Val
   if (typeof input === "string") return parseValue("string", input);
   return err({
     code: "WrongType",
-    message:
-      "A column without a declared type takes strings, numbers, booleans and null; declare the table's schema for more.",
+    message: "A column without a declared type takes strings, numbers, booleans and null; declare it for more.",
   });
 }
 
@@ -117,7 +116,7 @@ export function assertType(table: string, column: string, type: DeviceType, scal
   if (type === "any" || isScalar(type, scalar)) return;
   throw new LakeSyncError(
     "WrongType",
-    `The gateway holds ${JSON.stringify(scalar).slice(0, 60)} in ${table}.${column}, which this app declares as ${type}. Make the two schemas agree.`,
+    `The gateway holds ${JSON.stringify(scalar).slice(0, 60)} in ${table}.${column}, which this app declares as ${type}. Make them agree.`,
     { table, column },
   );
 }

@@ -22,6 +22,7 @@ import type { LocalDB } from "../db/local-db.ts";
 import { DELTA_BATCH } from "../transport/codec.ts";
 import type { Checkpoint, CheckpointChunk } from "../transport/port.ts";
 import { decode } from "../transport/protobuf.ts";
+import { through } from "../transport/through.ts";
 import { applyBatch } from "./apply.ts";
 import { receive } from "./device-clock.ts";
 import { Sweep } from "./sweep.ts";
@@ -107,7 +108,7 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
       );
       await tx.setMeta("installed", String(at + 1));
     });
-    const came = loaded.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
+    const came = loaded.batches.flatMap(({ rowIds }) => rowIds).length;
     rows += (chunks[at] as CheckpointChunk).rows || came;
     bytes += loaded.bytes;
     host.progress({ rows, bytes, total: Math.max(total, rows) }, came);
@@ -127,7 +128,7 @@ async function loadChunk(host: Installation, chunk: CheckpointChunk): Promise<Lo
 async function loadOnce(host: Installation, { name, sha256: expected }: CheckpointChunk): Promise<Loaded | undefined> {
   const zipped = await host.chunk(name);
   if (expected !== undefined && (await sha256Of(zipped)) !== expected) return undefined;
-  const plain = await gunzip(zipped);
+  const plain = await through(new DecompressionStream("gzip"), zipped).catch(() => undefined);
   if (!plain) return undefined;
   const { batches, planes } = decode(CHUNK, plain);
   const decoded = batches.map((batch) =>
@@ -143,11 +144,3 @@ const sha256Of = async (bytes: Uint8Array): Promise<string> => {
 
 const damaged = (name: string): LakeSyncError =>
   new LakeSyncError("Corrupt", `The chunk ${name} has another checksum than the gateway said.`);
-
-async function gunzip(bytes: Uint8Array): Promise<Uint8Array | undefined> {
-  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream as BodyInit).arrayBuffer().then(
-    (plain) => new Uint8Array(plain),
-    () => undefined,
-  );
-}

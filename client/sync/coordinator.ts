@@ -14,7 +14,7 @@ import type { Transport } from "../transport/port.ts";
 import { Emitter } from "./emitter.ts";
 import { backoffMs, MACHINE, type SyncEvent, type SyncState } from "./machine.ts";
 import { dismissRejections, listRejections, type RejectedEdit } from "./rejections.ts";
-import { Round, type RoundOptions } from "./round.ts";
+import { type Inbox, Round, type RoundOptions } from "./round.ts";
 import { SyncTracker } from "./tracker.ts";
 import { Verifier } from "./verify.ts";
 
@@ -120,6 +120,7 @@ export class SyncCoordinator {
   #round: Promise<SyncReport> | undefined;
   #rejectionsSeen = 0;
   readonly #verifier: Verifier;
+  readonly #inbox: Inbox = { pages: [], behind: true };
   /** What the tab that leads last said, where that is another one. */
   #leaders: Omit<SyncStatus, "pending"> | undefined;
   #release: (() => void)[] = [];
@@ -157,7 +158,11 @@ export class SyncCoordinator {
   #start(): void {
     if (this.#state !== "stopped" || !this.#wanted) return;
     const stop = this.#transport.listen?.({
-      poke: () => this.#on("poke"),
+      poke: () => this.wake(),
+      page: (page) => {
+        this.#inbox.pages.push(page);
+        this.#on("poke", false);
+      },
       live: (connected) => {
         this.#live = connected;
         void this.#announce();
@@ -191,6 +196,7 @@ export class SyncCoordinator {
    * @throws LakeSyncError whatever ended it early; nothing is lost, and it may be tried again
    */
   async syncOnce(): Promise<SyncReport> {
+    this.#inbox.behind = true;
     if (this.#round) await this.#round.catch(() => undefined); // it may have passed what this caller waits for
     return this.#round ?? this.#startRound();
   }
@@ -215,7 +221,9 @@ export class SyncCoordinator {
     await this.#announce();
   }
 
-  #on(event: SyncEvent): void {
+  /** @param behind whether there may be something to pull */
+  #on(event: SyncEvent, behind = event !== "change" && event !== "done"): void {
+    this.#inbox.behind ||= behind;
     const { to, effect } = MACHINE[this.#state][event];
     const changed = to !== this.#state;
     this.#state = to;
@@ -228,7 +236,7 @@ export class SyncCoordinator {
         this.#again = true;
         break;
       case "rest":
-        if (this.#again) this.#on("poke");
+        if (this.#again) this.#on("poke", false);
         else this.#schedule(this.#live ? this.#options.livePollMs : this.#options.pollMs);
         break;
       case "backOff":
@@ -273,7 +281,15 @@ export class SyncCoordinator {
     };
     const run = async (): Promise<SyncReport> => {
       try {
-        const round = new Round(this.db, this.#transport, this.#options, events, abort.signal, this.#verifier);
+        const round = new Round(
+          this.db,
+          this.#transport,
+          this.#options,
+          events,
+          abort.signal,
+          this.#verifier,
+          this.#inbox,
+        );
         await this.#alone(() => round.run(), abort.signal);
         this.#failures = 0;
         this.#error = undefined;
@@ -282,6 +298,7 @@ export class SyncCoordinator {
       } catch (cause) {
         const error = isLakeSyncError(cause) ? cause : new LakeSyncError("Internal", String(cause), {}, { cause });
         this.#failures++;
+        this.#inbox.behind = true;
         this.#error = error;
         if (!abort.signal.aborted) this.#emitter.emit("error", error);
         throw error;

@@ -18,7 +18,7 @@ import type { LocalDB, Transaction } from "../db/local-db.ts";
 import type { DeviceTable } from "../db/schema.ts";
 import type { TableRegistry } from "../db/tables.ts";
 import { fromOutbox } from "../db/values.ts";
-import type { Cells, PendingEdit } from "./rows.ts";
+import { badRowId, type Cells, type PendingEdit } from "./rows.ts";
 
 export interface OutboxEntry {
   readonly hlc: HlcText;
@@ -36,7 +36,7 @@ type EntryRow = readonly [hlc: string, tbl: number, op: "I" | "U" | "D", rowId: 
 
 /** The oldest entries, up to a number and about so many bytes; at least one when there is one. */
 export function readOutbox(db: LocalDB, max: number, maxBytes: number): Promise<OutboxEntry[]> {
-  return db.transaction(async (tx) => {
+  return db.once(async (tx) => {
     const { rows } = await tx.run(
       `SELECT ${HLC_TEXT_SQL}, tbl, op, row_id, cells FROM lakesync_outbox ORDER BY hlc LIMIT ?`,
       [max],
@@ -55,9 +55,7 @@ export function readOutbox(db: LocalDB, max: number, maxBytes: number): Promise<
 function entryOf(tables: TableRegistry, [hlc, tbl, letter, rowId, json]: EntryRow): OutboxEntry {
   const table = tables.byId(tbl);
   const { cells, fault, recast } = decodeCells(table, json);
-  const badId = isRowId(rowId)
-    ? undefined
-    : { code: "BadRowId" as const, message: "A row id has 1 to 512 bytes and no control characters." };
+  const badId = isRowId(rowId) ? undefined : { code: "BadRowId" as const, message: badRowId(rowId) };
   const reason = badId ?? fault;
   return { hlc: hlc as HlcText, table, letter, rowId, cells, recast, ...(reason ? { fault: reason } : {}) };
 }

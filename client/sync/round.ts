@@ -1,13 +1,14 @@
 /**
- * One round of sync: everything in the outbox is pushed, oldest first; then pages are pulled until there is no more. What
- * a page or an answer says, and the cursor or outbox entry that it settles, change in one transaction.
+ * One round of sync: everything in the outbox is pushed, oldest first; then pages are pulled until there is no more, unless
+ * those that came by themselves are all there is. What a page or an answer says, and the cursor or outbox entry that it settles, change in one transaction.
  *
  *   push  a batch is one request; refused edits go to lakesync_rejected, the rest is acknowledged, nothing stays behind
+ *   take  pages that came unasked are merged, as far as each goes on from where the device stands
  *   pull  pages are merged; those of a pull from nothing replace what is there, row by row (sweep.ts, PL5, PL8)
  *   then  now and then, rows are compared with the gateway's (verify.ts, V2)
  */
 import { ERRORS, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
-import type { LocalDB } from "../db/local-db.ts";
+import type { LocalDB, Transaction } from "../db/local-db.ts";
 import type { Checkpoint, Page, PushAnswer, Transport } from "../transport/port.ts";
 import { applyBatch, settle } from "./apply.ts";
 import { install } from "./bootstrap.ts";
@@ -29,6 +30,14 @@ export interface RoundOptions {
   readonly requestMs: number;
 }
 
+/** What is known of the gateway's news between rounds. */
+export interface Inbox {
+  /** That came unasked, in their order. */
+  readonly pages: Page[];
+  /** There may be more than came by itself. */
+  behind: boolean;
+}
+
 export interface RoundEvents {
   /** Something was acknowledged, refused or applied: the round is alive. */
   progress(step: { readonly pushed: number; readonly pulled: number; readonly rejected: number }): void;
@@ -46,13 +55,16 @@ export class Round {
   readonly #options: RoundOptions;
   readonly #events: RoundEvents;
   readonly #signal: AbortSignal;
+  readonly #verifier: Verifier;
+  readonly #inbox: Inbox;
   #batchDeltas: number;
   #restamped = false;
   #renamed = false;
   #installed = false;
   #repaired = false;
   #digests: Page["digests"];
-  readonly #verifier: Verifier;
+  /** Something was pushed, and nothing has come since. */
+  #owed = false;
 
   constructor(
     db: LocalDB,
@@ -61,6 +73,7 @@ export class Round {
     events: RoundEvents,
     signal: AbortSignal,
     verifier: Verifier,
+    inbox: Inbox,
   ) {
     this.#db = db;
     this.#transport = transport;
@@ -69,13 +82,30 @@ export class Round {
     this.#signal = signal;
     this.#batchDeltas = options.batchDeltas;
     this.#verifier = verifier;
+    this.#inbox = inbox;
   }
 
   /** @throws LakeSyncError whatever ended the round early; nothing is lost by it */
   async run(): Promise<void> {
+    await this.#takePages();
     do {
       while (await this.#pushBatch());
-    } while ((await this.#pullPage()) || (await this.#diverged()));
+      await this.#takePages();
+    } while (((this.#inbox.behind || this.#owed) && (await this.#pullPage())) || (await this.#diverged()));
+  }
+
+  /** What came unasked. Pages of a push stand for the pull after it. */
+  async #takePages(): Promise<void> {
+    const inbox = this.#inbox;
+    const pages = inbox.pages.splice(0);
+    if (pages.length === 0) return;
+    await this.#db.applyRemote(async (tx) => {
+      this.#owed = false;
+      for (const page of pages)
+        if ((await tx.getMeta("cursor")) === page.follows) await this.#merge(tx, page);
+        else inbox.behind = true; // whatever it brings, a pull does
+    });
+    this.#pulled(pages);
   }
 
   /** @returns whether everything is to be pulled anew, since the device has come to hold other rows than the gateway (V2) */
@@ -85,6 +115,7 @@ export class Round {
     this.#events.diverged(tables, this.#repaired);
     if (this.#repaired) return false;
     this.#repaired = true;
+    this.#inbox.behind = true;
     await this.#db.transaction(async (tx) => {
       await tx.setMeta("cursor", "");
       await tx.setMeta("checkpoint", "off"); // it is merged with what is there; pages replace it
@@ -105,6 +136,7 @@ export class Round {
     let timed: Timed<PushAnswer>;
     try {
       const { clientId } = db;
+      this.#owed = true;
       timed = await this.#ask((signal) =>
         this.#transport.push({ clientId, batches: toBatches(entries, clientId) }, signal),
       );
@@ -166,7 +198,7 @@ export class Round {
     this.#events.progress({ pushed: accepted.length, pulled: 0, rejected: refused.length });
     const settled = accepted.length + refused.length;
     if (drifted && this.#restamped && settled === 0)
-      throw new LakeSyncError("ClockDrift", "The gateway refuses this device's clock even after it was set.");
+      throw new LakeSyncError("ClockDrift", "The gateway refuses this device's clock.");
     this.#restamped = drifted;
     if (kept > 0 && settled === 0)
       throw new LakeSyncError("Unavailable", "The gateway asks to push these edits later.");
@@ -193,10 +225,13 @@ export class Round {
     if (cursor === "" && (await this.#install())) return true;
     const { clientId } = db;
     const { tables, pageBytes: maxBytes } = this.#options;
+    const inbox = this.#inbox;
+    inbox.behind = this.#owed = false; // until a poke says otherwise
     let timed: Timed<Page>;
     try {
       timed = await this.#ask((signal) => this.#transport.pull({ clientId, cursor, tables, maxBytes }, signal));
     } catch (error) {
+      inbox.behind = true;
       if (!isLakeSyncError(error)) throw error;
       if (error.code === "ClientIdTaken") await this.#rename(error);
       else if (cursor !== "" && (error.code === "CursorExpired" || error.code === "BadCursor"))
@@ -211,18 +246,26 @@ export class Round {
     const { answer: page, askedMs, answeredMs } = timed;
     await db.applyRemote(async (tx) => {
       await learnOffset(tx, page.serverHlc, askedMs, answeredMs);
-      const sweep = page.resync || cursor === "" ? await Sweep.begin(tx) : await Sweep.resume(tx);
-      const applier = { tx, clientId, sweep };
-      for (const batch of page.batches) await applyBatch(applier, batch);
-      if (sweep && !page.hasMore) await sweep.finish(applier);
-      await receive(tx, [...page.batches.flatMap((batch) => batch.hlcs), page.serverHlc]);
-      await tx.setMeta("cursor", page.cursor);
+      await this.#merge(tx, page, page.resync || cursor === "" ? await Sweep.begin(tx) : await Sweep.resume(tx));
       if (cursor === "") await tx.setMeta("checkpoint", "");
     });
-    this.#digests = page.digests;
-    const pulled = page.batches.reduce((sum, batch) => sum + batch.rowIds.length, 0);
-    this.#events.progress({ pushed: 0, pulled, rejected: 0 });
+    if (page.hasMore) inbox.behind = true;
+    this.#pulled([page]);
     return page.hasMore;
+  }
+
+  async #merge(tx: Transaction, page: Page, sweep?: Sweep): Promise<void> {
+    const applier = { tx, clientId: this.#db.clientId, sweep };
+    for (const batch of page.batches) await applyBatch(applier, batch);
+    if (sweep && !page.hasMore) await sweep.finish(applier);
+    await receive(tx, [...page.batches.flatMap((batch) => batch.hlcs), page.serverHlc]);
+    await tx.setMeta("cursor", page.cursor);
+  }
+
+  #pulled(pages: readonly Page[]): void {
+    this.#digests = pages.at(-1)?.digests;
+    const pulled = pages.flatMap(({ batches }) => batches.flatMap(({ rowIds }) => rowIds)).length;
+    this.#events.progress({ pushed: 0, pulled, rejected: 0 });
   }
 
   /** A device without data takes a checkpoint, where there is one. @returns whether it did */

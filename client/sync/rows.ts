@@ -105,3 +105,7 @@ function cellsOf(state: RowState): Cells {
   }
   return cells;
 }
+
+/** Why a row id is none. */
+export const badRowId = (rowId: unknown): string =>
+  `${JSON.stringify(rowId)?.slice(0, 80)} is not a row id: 1 to 512 bytes of text without control characters.`;

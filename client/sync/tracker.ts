@@ -7,6 +7,7 @@ import type { SqlValue } from "../db/driver.ts";
 import type { LocalDB, Transaction } from "../db/local-db.ts";
 import { type DeviceColumn, type DeviceTable, quote } from "../db/schema.ts";
 import { parseInput, toStored } from "../db/values.ts";
+import { badRowId } from "./rows.ts";
 
 export type Values = Readonly<Record<string, unknown>>;
 
@@ -191,7 +192,7 @@ const sameNames = (names: readonly string[]) => (others: readonly string[]) =>
 const bindAll = (table: DeviceTable, columns: readonly DeviceColumn[], values: Values): SqlValue[] =>
   columns.map((column) => bindValue(table, column, values[column.name]));
 
-function columnOf(table: DeviceTable, name: string): DeviceColumn {
+export function columnOf(table: DeviceTable, name: string): DeviceColumn {
   const column = knownOf(table).columns.get(name);
   if (column) return column;
   throw new LakeSyncError("UnknownColumn", `Table ${table.name} has no column ${JSON.stringify(name)}.`, {
@@ -200,7 +201,7 @@ function columnOf(table: DeviceTable, name: string): DeviceColumn {
   });
 }
 
-function bindValue(table: DeviceTable, column: DeviceColumn, input: unknown): SqlValue {
+export function bindValue(table: DeviceTable, column: DeviceColumn, input: unknown): SqlValue {
   const scalar = parseInput(column.type, input ?? null);
   if (scalar.ok) return toStored(column.type, scalar.value as Scalar);
   throw new LakeSyncError(scalar.error.code, `${table.name}.${column.name}: ${scalar.error.message}`, {
@@ -210,9 +211,5 @@ function bindValue(table: DeviceTable, column: DeviceColumn, input: unknown): Sq
 }
 
 function checkRowId(rowId: string): void {
-  if (!isRowId(rowId))
-    throw new LakeSyncError(
-      "BadRowId",
-      `${JSON.stringify(rowId)?.slice(0, 80)} is not a row id: 1 to 512 bytes of text without control characters.`,
-    );
+  if (!isRowId(rowId)) throw new LakeSyncError("BadRowId", badRowId(rowId));
 }

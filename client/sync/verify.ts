@@ -42,7 +42,7 @@ export class Verifier {
     const { clock } = this.#db.platform;
     const began = clock.now();
     this.#dueMs ??= Number((await this.#db.transaction((tx) => tx.getMeta("verify"))) ?? (await this.#due(began)));
-    if (began < this.#dueMs) return [];
+    if (began < this.#dueMs || Object.keys(digests).length === 0) return [];
     const differing: string[] = [];
     for (const table in digests)
       if ((await this.#count(this.#db.tables.get(table), signal)) !== digests[table]) differing.push(table);

@@ -54,6 +54,7 @@ export const PULL_REQUEST = {
   tables: { no: 3, type: "string", repeated: true },
   maxBytes: { no: 4, type: "uint32" },
   columnar: { no: 6, type: "bool" },
+  follow: { no: 7, type: "bool" },
 } as const;
 
 export const PULL_RESPONSE = {
@@ -63,6 +64,7 @@ export const PULL_RESPONSE = {
   digests: { no: 5, type: { key: { no: 1, type: "string" }, value: { no: 2, type: "string" } }, repeated: true },
   batches: { no: 6, type: DELTA_BATCH, repeated: true },
   serverHlc: { no: 7, type: "uint64" },
+  follows: { no: 8, type: "string" },
 } as const;
 
 export const ERROR_BODY = {
@@ -93,6 +95,7 @@ export const pullMessage = (call: PullCall): Shape<typeof PULL_REQUEST> => ({
   tables: [...(call.tables ?? [])],
   maxBytes: call.maxBytes ?? 0,
   columnar: true,
+  follow: true,
 });
 
 const hlcText = (hlc: bigint): HlcText => hlcFromBigInt(hlc) ?? HLC_ZERO;
@@ -121,7 +124,8 @@ export function pageOf(message: Shape<typeof PULL_RESPONSE>): Page {
     hasMore: message.hasMore,
     resync: message.resync,
     serverHlc: hlcText(message.serverHlc),
-    digests: Object.fromEntries(message.digests.map(({ key, value }) => [key, value])),
+    digests: Object.fromEntries(message.digests.map(Object.values)),
+    follows: message.follows,
   };
 }
 

@@ -24,6 +24,7 @@ import {
   type Transport,
 } from "./port.ts";
 import { decode, encode } from "./protobuf.ts";
+import { through } from "./through.ts";
 
 export interface HttpTransportOptions {
   /** Origin of the gateway, with or without a path. */
@@ -77,19 +78,21 @@ export class HttpTransport implements Transport {
     return this.#ask(`checkpoint/${encodeURIComponent(name)}`, undefined, signal);
   }
 
-  /** @param body of a POST; a GET without */
-  async #ask(route: string, body: Uint8Array | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  /** @param body of a POST; a GET without @param stale the last token was refused */
+  async #ask(
+    route: string,
+    body: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+    stale = false,
+  ): Promise<Uint8Array> {
     const zip = this.#gzip && body !== undefined && body.length > GZIP_MIN_BYTES;
-    const sent = zip ? await gzip(body) : body;
-    for (const stale of [false, true]) {
-      const token = await getToken(this.#token, stale);
-      const response = await this.#send(route, sent, zip, token, signal);
-      const retry = response.status === 401 && !stale && typeof this.#token !== "string";
-      if (retry) continue;
-      if (response.ok) return response.body;
-      throw errorOf(response);
-    }
-    throw new LakeSyncError("Unauthenticated", "The gateway refused the token.");
+    const sent = zip ? await through(new CompressionStream("gzip"), body) : body;
+    const token = await getToken(this.#token, stale);
+    const [answer, error] = await this.#send(route, sent, zip, token, signal);
+    if (!error) return answer;
+    if (error.code === "Unauthenticated" && !stale && typeof this.#token !== "string")
+      return this.#ask(route, body, signal, true);
+    throw error;
   }
 
   async #send(
@@ -98,7 +101,7 @@ export class HttpTransport implements Transport {
     zipped: boolean,
     token: string,
     signal: AbortSignal | undefined,
-  ): Promise<Answer> {
+  ): Promise<[Uint8Array, LakeSyncError?]> {
     const abort = new AbortController();
     const stop = () => abort.abort();
     signal?.addEventListener("abort", stop);
@@ -115,10 +118,8 @@ export class HttpTransport implements Transport {
         ...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
         signal: abort.signal,
       });
-      const { ok, status, headers } = response;
-      const type = headers.get("content-type") ?? "";
-      const retryAfter = Number(headers.get("retry-after") ?? 0) || 0;
-      return { ok, status, type, retryAfter, body: new Uint8Array(await response.arrayBuffer()) };
+      const answer = new Uint8Array(await response.arrayBuffer());
+      return response.ok ? [answer] : [answer, errorOf(response, answer)];
     } catch (cause) {
       const code = abort.signal.aborted ? "Timeout" : "Network";
       throw new LakeSyncError(code, `The gateway did not answer ${route}: ${cause}`, {}, { cause });
@@ -129,19 +130,11 @@ export class HttpTransport implements Transport {
   }
 }
 
-interface Answer {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly type: string;
-  /** Seconds. */
-  readonly retryAfter: number;
-  readonly body: Uint8Array;
-}
-
 /** Errors come as protobuf or as JSON, or, from something between us and the gateway, as anything. */
-function errorOf({ status, type, retryAfter, body }: Answer): LakeSyncError {
+function errorOf({ status, headers }: Response, body: Uint8Array): LakeSyncError {
+  const retryAfter = Number(headers.get("retry-after")) || 0;
   try {
-    if (type.startsWith(PROTOBUF)) {
+    if (headers.get("content-type")?.startsWith(PROTOBUF)) {
       const { code, message, retryAfterSeconds } = decode(ERROR_BODY, body);
       return gatewayError(status, code, message, retryAfterSeconds || retryAfter);
     }
@@ -150,9 +143,4 @@ function errorOf({ status, type, retryAfter, body }: Answer): LakeSyncError {
   } catch {
     return gatewayError(status, "", "", retryAfter);
   }
-}
-
-async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
-  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream as BodyInit).arrayBuffer());
 }

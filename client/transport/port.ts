@@ -43,6 +43,8 @@ export interface Page {
   readonly serverHlc: HlcText;
   /** Of the rows of each table that this device sees whole, where the page makes it current (V1). */
   readonly digests?: Readonly<Record<string, string>>;
+  /** Of a page that came unasked: the cursor that it goes on from. */
+  readonly follows?: string;
 }
 
 export interface CheckpointChunk {
@@ -67,6 +69,8 @@ export interface Checkpoint {
 export interface TransportEvents {
   /** The gateway has something new. */
   poke(cursorHint: string): void;
+  /** What is new, unasked: what a device that stands at `follows` would get by pulling. */
+  page?(page: Page): void;
   /** Whether pokes can be expected just now. */
   live(connected: boolean): void;
 }

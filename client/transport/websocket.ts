@@ -85,16 +85,12 @@ export class WebSocketTransport implements Transport {
 
   async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
     if (!this.#open) return this.#http.push(call, signal);
-    const { pushed } = await this.#request({ push: pushMessage(call) }, signal);
-    if (pushed) return pushAnswer(pushed);
-    throw unexpected("pushed");
+    return pushAnswer(await this.#request("pushed", { push: pushMessage(call) }, signal));
   }
 
   async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
     if (!this.#open) return this.#http.pull(call, signal);
-    const { page } = await this.#request({ pull: pullMessage(call) }, signal);
-    if (page) return pageOf(page);
-    throw unexpected("page");
+    return pageOf(await this.#request("page", { pull: pullMessage(call) }, signal));
   }
 
   checkpoint(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint> {
@@ -165,8 +161,10 @@ export class WebSocketTransport implements Transport {
     this.#heard();
     if (!(data instanceof ArrayBuffer)) return; // a pong
     let frame: Frame;
+    let page: Page | undefined;
     try {
       frame = decode(FRAME, new Uint8Array(data));
+      if (frame.page?.follows) page = pageOf(frame.page);
     } catch {
       this.#lost();
       return;
@@ -175,10 +173,16 @@ export class WebSocketTransport implements Transport {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (waiting) waiting.resolve(frame);
+    else if (page) this.#events?.page?.(page);
     else if (poke) this.#events?.poke(poke.cursorHint);
   }
 
-  async #request(body: Partial<Frame>, signal: AbortSignal | undefined): Promise<Frame> {
+  /** @param wanted the answer's case */
+  async #request<Case extends "pushed" | "page">(
+    wanted: Case,
+    body: Partial<Frame>,
+    signal: AbortSignal | undefined,
+  ): Promise<NonNullable<Frame[Case]>> {
     const id = this.#nextId++;
     const answer = new Promise<Frame>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
     // Whoever gives up on an answer has found a connection that does not work.
@@ -188,10 +192,9 @@ export class WebSocketTransport implements Transport {
     signal?.addEventListener("abort", abort);
     try {
       this.#socket?.send(encode(FRAME, { id, ...body }));
-      const answered = await answer;
-      if (!answered.error) return answered;
-      const { code, message, retryAfterSeconds } = answered.error;
-      throw gatewayError(0, code, message, retryAfterSeconds);
+      const { error, [wanted]: answered } = await answer;
+      if (answered) return answered;
+      throw gatewayError(0, error?.code ?? "", error?.message ?? "", error?.retryAfterSeconds ?? 0);
     } finally {
       this.#waiting.delete(id);
       signal?.removeEventListener("abort", abort);
@@ -257,9 +260,6 @@ export class WebSocketTransport implements Transport {
     }
   }
 }
-
-const unexpected = (wanted: string): LakeSyncError =>
-  new LakeSyncError("Internal", `The gateway answered with another frame than ${wanted}.`);
 
 /** When a JWT expires; undefined when it does not say. */
 function expiryMs(token: string): number | undefined {

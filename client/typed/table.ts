@@ -3,10 +3,10 @@ import { type ColumnType, LakeSyncError, scalarToNative } from "../../schemas/in
 import type { SqlValue } from "../db/driver.ts";
 import type { LocalDB } from "../db/local-db.ts";
 import { type DeviceTable, quote } from "../db/schema.ts";
-import { fromStored, parseInput, toStored } from "../db/values.ts";
+import { fromStored } from "../db/values.ts";
 import type { LiveOptions } from "../live/live.ts";
 import { randomName } from "../platform.ts";
-import type { SyncTracker } from "../sync/tracker.ts";
+import { bindValue, columnOf, type SyncTracker } from "../sync/tracker.ts";
 import type { Columns, InsertOf, RowOf, UpdateOf } from "./columns.ts";
 
 /** A column, or a column and a direction. */
@@ -104,12 +104,7 @@ export class Table<C extends Columns> {
 
   #bind(name: string, value: unknown): SqlValue {
     const table = this.#table;
-    if (name === table.key) return value as string;
-    const column = table.columns.find((c) => c.name === name);
-    if (!column) throw new LakeSyncError("UnknownColumn", `Table ${this.name} has no column ${JSON.stringify(name)}.`);
-    const scalar = parseInput(column.type, value ?? null);
-    if (scalar.ok) return toStored(column.type, scalar.value);
-    throw new LakeSyncError(scalar.error.code, scalar.error.message);
+    return name === table.key ? (value as string) : bindValue(table, columnOf(table, name), value);
   }
 
   readonly #native = (row: Record<string, SqlValue>): RowOf<C> => {

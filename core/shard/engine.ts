@@ -64,6 +64,7 @@ import {
   rebuildRows,
   rebuildStatus,
 } from "./rebuild.ts";
+import { Remembering } from "./remembering.ts";
 import { leaseStatus, type ShardStatus, storedStatus } from "./status.ts";
 import { createTables, type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, packRow, unpackRow } from "./stored-row.ts";
@@ -326,6 +327,16 @@ export class ShardEngine {
 
   pull(input: PullInput): Result<PullPage, LakeSyncError> {
     return this.#rebuild ? err(outOfService(this.#rebuild)) : pull(this.#reading(), input);
+  }
+
+  /** What several tokens would get by pulling from this seq. @returns of each the page; undefined where one is not enough */
+  follow(since: number, inputs: readonly Omit<PullInput, "position" | "fingerprint">[]): (PullPage | undefined)[] {
+    const context = { ...this.#reading(), sql: new Remembering(this.#sql) };
+    return inputs.map((input) => {
+      const fingerprint = this.fingerprint(input.claims);
+      const page = pull(context, { ...input, fingerprint, position: { at: "tail", seq: since, exact: true } });
+      return page.ok && !page.value.hasMore ? page.value : undefined;
+    });
   }
 
   #reading(): PullContext {

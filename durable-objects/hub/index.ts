@@ -4,6 +4,8 @@
  *
  *   client --push--> hub --RPC--> shard          shard --poke--> hub --poke--> every socket
  *   client --pull--> hub --RPC--> shard
+ *
+ * Of a push that came over the hub itself, the shard's answer is enough: followers get their pages at once (followers.ts).
  */
 import { DurableObject } from "cloudflare:workers";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -11,8 +13,10 @@ import {
   BODY_BYTES_MAX,
   base64ToBytes,
   bytesToBase64,
+  FOLLOWED_EDITS_MAX,
   isLakeSyncError,
   LakeSyncError,
+  ok,
   POKE_MERGE_MS,
   proto,
   type Result,
@@ -20,7 +24,8 @@ import {
 } from "../../schemas/index.ts";
 import { forGateway, type Grant, verifyToken } from "../auth.ts";
 import type { Env } from "../env.ts";
-import { Router } from "../router.ts";
+import { Followers, type Onlooker } from "../followers.ts";
+import { type Audience, Router } from "../router.ts";
 
 /** Subprotocol of the frames; a browser hands its token over as a second one, since it cannot set headers. */
 export const SUBPROTOCOL = "lakesync.v1";
@@ -37,13 +42,18 @@ interface SocketGrant {
 
 export class Hub extends DurableObject<Env> {
   readonly #router: Router;
+  readonly #followers = new Followers();
+  /** As they are on disk, of sockets that were heard of since the hub woke. */
+  readonly #grants = new Map<string, Grant>();
   #pokeTimer: ReturnType<typeof setTimeout> | undefined;
   #pokedAt = 0;
   #hint = "";
+  /** Seqs that sockets are to be poked for, by shard. */
+  readonly #heads = new Map<string, number>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#router = new Router(env);
+    this.#router = new Router(env, true);
     // Answered by the runtime, without waking the hub.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS grants (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID");
@@ -82,6 +92,7 @@ export class Hub extends DurableObject<Env> {
   }
 
   #storeGrant(id: string, grant: Grant): void {
+    this.#grants.set(id, grant);
     this.ctx.storage.sql.exec(
       "INSERT INTO grants (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
       id,
@@ -90,8 +101,13 @@ export class Hub extends DurableObject<Env> {
   }
 
   #grant(id: string): Grant | undefined {
+    const known = this.#grants.get(id);
+    if (known) return known;
     const [row] = this.ctx.storage.sql.exec<{ body: string }>("SELECT body FROM grants WHERE id = ?", id).toArray();
-    return row && (JSON.parse(row.body) as Grant);
+    if (!row) return undefined;
+    const grant = JSON.parse(row.body) as Grant;
+    this.#grants.set(id, grant);
+    return grant;
   }
 
   /** @param exp seconds since 1970 */
@@ -120,12 +136,14 @@ export class Hub extends DurableObject<Env> {
     if (live.size > 0) await this.ctx.storage.setAlarm(next);
   }
 
-  #expire(socket: WebSocket): void {
+  #expire(socket: WebSocket): undefined {
     this.#forget((socket.deserializeAttachment() as SocketGrant).id);
     socket.close(CLOSE_TOKEN_EXPIRED, "The token has expired; connect again with a new one.");
   }
 
   #forget(id: string): void {
+    this.#followers.forget(id);
+    this.#grants.delete(id);
     this.ctx.storage.sql.exec("DELETE FROM grants WHERE id = ?", id);
   }
 
@@ -162,17 +180,41 @@ export class Hub extends DurableObject<Env> {
   }
 
   async #answer(socket: WebSocket, id: string, grant: Grant, frame: proto.Frame): Promise<FrameBody> {
-    const { gatewayId, claims } = grant;
     switch (frame.body.case) {
       case "push":
-        return asBody("pushed", await this.#router.push(gatewayId, claims, frame.body.value));
+        return asBody("pushed", await this.#push(id, grant, frame.body.value));
       case "pull":
-        return asBody("page", await this.#router.pull(gatewayId, claims, frame.body.value));
+        return asBody("page", await this.#pull(id, grant, frame.body.value));
       case "token":
         return this.#renew(socket, id, grant, frame.body.value);
       default:
         return errorBody(new LakeSyncError("BadRequest", "A client sends push, pull and token frames."));
     }
+  }
+
+  #push(id: string, { gatewayId, claims }: Grant, push: proto.PushRequest) {
+    const edits = push.batches.reduce((sum, batch) => sum + batch.count, push.deltas.length);
+    const groups = new Map<string, ReadonlyMap<string, Onlooker>>();
+    const audience: Audience = {
+      of: (shard) => {
+        const onlookers = edits > FOLLOWED_EDITS_MAX ? new Map<string, Onlooker>() : this.#followers.of(shard, id);
+        groups.set(shard, onlookers);
+        return [...onlookers.values()];
+      },
+      hear: (shard, moved) => {
+        if (moved) this.#send(this.#followers.frames(shard, id, groups.get(shard)?.keys() ?? [], moved));
+        this.#poke(shard, moved?.head ?? Number.POSITIVE_INFINITY);
+      },
+    };
+    return this.#router.push(gatewayId, claims, push, audience);
+  }
+
+  async #pull(id: string, { gatewayId, claims }: Grant, pull: proto.PullRequest) {
+    const page = await this.#router.page(gatewayId, claims, pull);
+    if (!page.ok) return page;
+    const { response, standing } = page.value;
+    if (pull.follow && !response.hasMore) this.#followers.stand(id, standing);
+    return ok(response);
   }
 
   /** A new token for the same gateway and user keeps the socket open; rules see its claims from now on. */
@@ -183,6 +225,7 @@ export class Hub extends DurableObject<Env> {
     if (grant.value.claims.sub !== old.claims.sub)
       return errorBody(new LakeSyncError("Forbidden", "A socket stays with its user; open another for another user."));
     this.#storeGrant(id, grant.value);
+    this.#followers.forget(id);
     socket.serializeAttachment({ id, exp: grant.value.exp } satisfies SocketGrant);
     await this.#wakeAt(grant.value.exp);
     return { case: "poke", value: create(proto.PokeSchema, { cursorHint: this.#hint }) };
@@ -190,22 +233,40 @@ export class Hub extends DurableObject<Env> {
 
   /** A shard moved. Pokes that come close together are merged into one. @returns how many sockets are open */
   poke(_gatewayId: string, shard: string, head: number): number {
-    this.#hint = `${shard}:${head}`;
-    const wait = this.#pokedAt + POKE_MERGE_MS - Date.now();
-    if (this.#pokeTimer === undefined && wait > 0) this.#pokeTimer = setTimeout(() => this.#pokeAll(), wait);
-    else if (this.#pokeTimer === undefined) this.#pokeAll();
+    this.#poke(shard, head);
     return this.sockets();
   }
 
+  #poke(shard: string, head: number): void {
+    this.#hint = `${shard}:${head}`;
+    this.#heads.set(shard, Math.max(head, this.#heads.get(shard) ?? 0));
+    const wait = this.#pokedAt + POKE_MERGE_MS - Date.now();
+    if (this.#pokeTimer === undefined && wait > 0) this.#pokeTimer = setTimeout(() => this.#pokeAll(), wait);
+    else if (this.#pokeTimer === undefined) this.#pokeAll();
+  }
+
+  /** Whoever has not been sent what changed is told that something did. */
   #pokeAll(): void {
     this.#pokeTimer = undefined;
-    this.#pokedAt = Date.now();
+    const heads = [...this.#heads];
+    this.#heads.clear();
     const frame = encodeFrame(0, { case: "poke", value: create(proto.PokeSchema, { cursorHint: this.#hint }) });
+    const current = (id: string) => heads.every(([shard, head]) => this.#followers.has(id, shard, head));
+    if (this.#send((id) => (current(id) ? undefined : frame))) this.#pokedAt = Date.now();
+  }
+
+  /** To each socket its frame. @returns whether there were any */
+  #send(frameFor: (id: string) => Uint8Array | undefined): boolean {
+    const now = Date.now();
+    let sent = false;
     for (const socket of this.ctx.getWebSockets()) {
-      const { exp } = socket.deserializeAttachment() as SocketGrant;
-      if (exp * 1000 <= this.#pokedAt) this.#expire(socket);
-      else sendQuietly(socket, frame);
+      const { id, exp } = socket.deserializeAttachment() as SocketGrant;
+      const frame = exp * 1000 <= now ? this.#expire(socket) : frameFor(id);
+      if (!frame) continue;
+      sent = true;
+      sendQuietly(socket, frame);
     }
+    return sent;
   }
 
   /** How many sockets are open. */

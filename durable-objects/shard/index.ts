@@ -36,6 +36,7 @@ import {
   FLUSH_BYTES,
   FLUSH_DELTAS,
   FLUSH_PAGE_BYTES,
+  FOLLOWED_BYTES_MAX,
   HOT_CHUNKS_PER_PUSH,
   HOT_LEAVE_EDITS,
   LakeSyncError,
@@ -47,6 +48,7 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { type Env, lakeLocation } from "../env.ts";
+import type { Moved, Onlooker } from "../followers.ts";
 import { call, type Plain, plainly, toPlain } from "../rpc.ts";
 import { DurableSqlStore } from "../sql-store.ts";
 
@@ -72,6 +74,8 @@ export type ShardPage = Omit<PullPage, "batches"> & {
 const HINT_MS = 1000;
 /** While no device listens, the hub hears of pushes no more often than this: each call is a request, which is billed. */
 const UNHEARD_POKE_MS = 50;
+/** Client ids whose owner is held in memory. */
+const OWNERS_MAX = 10_000;
 /** Rows read at once for a copy; each may have a megabyte. */
 const EXPORT_ROWS = 8;
 
@@ -79,6 +83,8 @@ export class Shard extends DurableObject<Env> {
   readonly #sql: DurableSqlStore;
   readonly #engine: ShardEngine;
   readonly #rate = new RateLimiter();
+  /** Whose client ids are, of those that pushed lately; they never change hands. */
+  readonly #owners = new Map<string, string>();
   #alarmAt: number | null | undefined;
   #hintedMs = 0;
   #pokedMs = 0;
@@ -123,7 +129,12 @@ export class Shard extends DurableObject<Env> {
     this.#engine.configure(config.value);
   }
 
-  async push(address: ShardAddress, input: ShardPush): Promise<Plain<PushOutcome & { readonly head: number }>> {
+  /** @param onlookers of a hub, which tells its sockets itself what has changed */
+  async push(
+    address: ShardAddress,
+    input: ShardPush,
+    onlookers?: readonly Onlooker[],
+  ): Promise<Plain<PushOutcome & { readonly head: number; readonly moved?: Moved }>> {
     return plainly(async () => {
       unwrap(this.#rate.take(input.claims.sub, Date.now()));
       await this.#current(address);
@@ -134,9 +145,19 @@ export class Shard extends DurableObject<Env> {
       const before = this.#engine.head;
       const result = this.#engine.push({ ...input, batches, nowMs: Date.now() });
       if (!result.ok) throw result.error;
-      if (this.#engine.head > before) this.#moved(address);
-      return { ...result.value, head: this.#engine.head };
+      const { head } = this.#engine;
+      if (head === before) return { ...result.value, head };
+      this.#moved(address, onlookers === undefined);
+      if (!onlookers) return { ...result.value, head };
+      const inputs = onlookers.map((onlooker) => ({ ...onlooker, maxBytes: FOLLOWED_BYTES_MAX }));
+      const pages = this.#engine.follow(before, inputs).map((page) => page && this.#packed(page));
+      return { ...result.value, head, moved: { before, head, pages } };
     });
+  }
+
+  #packed(page: PullPage): ShardPage {
+    const batches = page.batches.map((b) => packBatch(encodeBatch(b)));
+    return { ...page, batches, version: this.#engine.config?.version ?? 0 };
   }
 
   /** Rows that have left come back for the edits that name them. */
@@ -165,9 +186,11 @@ export class Shard extends DurableObject<Env> {
 
   /** A client id belongs to the user that first used it (S6); the tenant knows, the shard remembers. */
   async #claim({ gatewayId }: ShardAddress, { clientId, claims }: ShardPush): Promise<void> {
+    if (this.#owners.get(clientId) === claims.sub) return;
     const owner = this.#engine.ownerOf(clientId);
-    if (owner === claims.sub) return;
-    if (owner !== undefined) throw clientIdTaken(clientId);
+    if (owner !== undefined && owner !== claims.sub) throw clientIdTaken(clientId);
+    if (this.#owners.size >= OWNERS_MAX) this.#owners.clear();
+    if (owner !== undefined) return void this.#owners.set(clientId, owner);
     const claimed = await call(
       "tenant",
       this.env.TENANT.getByName(gatewayId).claimClient(gatewayId, clientId, claims.sub),
@@ -177,8 +200,8 @@ export class Shard extends DurableObject<Env> {
   }
 
   /** After a push that changed something: poke, and ask for a flush if the log is large. */
-  #moved({ gatewayId, shard }: ShardAddress): void {
-    this.#poke(gatewayId, shard);
+  #moved({ gatewayId, shard }: ShardAddress, unheard = true): void {
+    if (unheard) this.#poke(gatewayId, shard);
     const { deltas, bytes } = this.#engine.unflushed;
     const grown = deltas >= FLUSH_DELTAS || bytes >= FLUSH_BYTES;
     if (grown && Date.now() - this.#hintedMs >= HINT_MS) this.ctx.waitUntil(this.#hint(gatewayId, shard));
@@ -239,8 +262,7 @@ export class Shard extends DurableObject<Env> {
       if (owner !== undefined && owner !== input.claims.sub) throw clientIdTaken(clientId);
       const page = this.#engine.pull({ ...input, clientId });
       if (!page.ok) throw page.error;
-      const batches = page.value.batches.map((b) => packBatch(encodeBatch(b)));
-      return { ...page.value, batches, version: this.#engine.config?.version ?? 0 };
+      return this.#packed(page.value);
     });
   }
 

@@ -320,6 +320,13 @@ export declare type PullRequest = Message<"lakesync.v1.PullRequest"> & {
    * @generated from field: bool columnar = 6;
    */
   columnar: boolean;
+
+  /**
+   * Over a socket, from a device that is now current: send it what comes next unasked, as pages with `follows`.
+   *
+   * @generated from field: bool follow = 7;
+   */
+  follow: boolean;
 };
 
 /**
@@ -470,6 +477,13 @@ export declare type PullResponse = Message<"lakesync.v1.PullResponse"> & {
    * @generated from field: uint64 server_hlc = 7;
    */
   serverHlc: bigint;
+
+  /**
+   * Of a page that came unasked: the cursor that it goes on from. A device that stands elsewhere drops it and pulls.
+   *
+   * @generated from field: string follows = 8;
+   */
+  follows: string;
 };
 
 /**

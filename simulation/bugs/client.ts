@@ -77,6 +77,11 @@ export const CLIENT_BUGS: readonly Bug[] = [
     ],
   },
   {
+    name: "page-fits-anywhere",
+    what: "a page that came unasked is taken wherever the device stands",
+    edits: [{ file: ROUND, find: 'if ((await tx.getMeta("cursor")) === page.follows)', replace: "if (page)" }],
+  },
+  {
     name: "has-more-ignored",
     what: "a round ends after one page",
     edits: [{ file: ROUND, find: "    return page.hasMore;", replace: "    return false;" }],
@@ -84,7 +89,7 @@ export const CLIENT_BUGS: readonly Bug[] = [
   {
     name: "resync-sweeps-nothing",
     what: "rows that a resync did not bring stay",
-    edits: [{ file: ROUND, find: "      if (sweep && !page.hasMore) await sweep.finish(applier);", replace: "" }],
+    edits: [{ file: ROUND, find: "    if (sweep && !page.hasMore) await sweep.finish(applier);", replace: "" }],
   },
   {
     name: "expired-cursor-kept",
@@ -153,8 +158,8 @@ export const CLIENT_BUGS: readonly Bug[] = [
     edits: [
       {
         file: "client/transport/http.ts",
-        find: "const retry = response.status === 401 && !stale",
-        replace: "const retry = response.status === 1401 && !stale",
+        find: 'if (error.code === "Unauthenticated" && !stale',
+        replace: "if (error.status === 0 && !stale",
       },
     ],
   },

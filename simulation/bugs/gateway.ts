@@ -5,6 +5,7 @@ const PULL = "core/shard/pull.ts";
 const MERGE = "core/merge.ts";
 const ENGINE = "core/shard/engine.ts";
 const SHARD = "durable-objects/shard/index.ts";
+const FOLLOWERS = "durable-objects/followers.ts";
 
 export const GATEWAY_BUGS: readonly Bug[] = [
   {
@@ -253,8 +254,46 @@ export const GATEWAY_BUGS: readonly Bug[] = [
       },
       {
         file: SHARD,
-        find: "if (this.#engine.head > before) this.#moved(address);",
-        replace: "if (this.#engine.head > before) { this.#moved(address); await this.#arm(); }",
+        find: "this.#moved(address, onlookers === undefined);",
+        replace: "this.#moved(address, onlookers === undefined); await this.#arm();",
+      },
+    ],
+  },
+  {
+    name: "page-for-those-behind",
+    what: "a device that has missed something is sent the page after it",
+    edits: [{ file: FOLLOWERS, find: " || part?.position.seq !== moved.before", replace: " || !part" }],
+  },
+  {
+    name: "page-by-other-rules",
+    what: "a device that follows by old rules is sent pages by the new ones, and not told to start over",
+    edits: [
+      {
+        file: FOLLOWERS,
+        find: "if (page.fingerprint !== part.fingerprint || page.version !== follower.version)",
+        replace: "if (page.position === part.position)",
+      },
+    ],
+  },
+  {
+    name: "page-by-old-claims",
+    what: "a socket whose token was renewed follows by the claims of the old one",
+    edits: [
+      {
+        file: "durable-objects/hub/index.ts",
+        find: "    this.#followers.forget(id);\n    socket.serializeAttachment",
+        replace: "    socket.serializeAttachment",
+      },
+    ],
+  },
+  {
+    name: "lost-answer-pokes-nobody",
+    what: "of a push whose answer the hub did not get nobody hears",
+    edits: [
+      {
+        file: "durable-objects/router.ts",
+        find: "else if (!answer.ok && answer.error.cause !== undefined) audience?.hear(shard);",
+        replace: "",
       },
     ],
   },

@@ -5,6 +5,7 @@
 import {
   HttpTransport,
   LocalDB,
+  type Page,
   type Platform,
   type Row,
   SyncCoordinator,
@@ -152,7 +153,15 @@ export class App {
       if (!this.db?.leads && !signal?.aborted) deps.fail(`[C3] ${this.name} asks the gateway, and does not lead`);
       deps.asks(device);
     };
-    const listen = real.listen?.bind(real);
+    const listen: Transport["listen"] =
+      real.listen &&
+      ((events) => {
+        const page = (came: Page) => {
+          deps.network.tally.add("pages unasked");
+          events.page?.(came);
+        };
+        return real.listen?.({ ...events, page }) ?? (() => undefined);
+      });
     const checkpoint = real.checkpoint?.bind(real);
     const chunk = real.chunk?.bind(real);
     return {

@@ -9,11 +9,11 @@
 import { DriverError } from "../errors.ts";
 import { browser, type IdbDatabase, result } from "./browser.ts";
 import type { FileSystem } from "./sqlite.ts";
+import { UNLOCKED } from "./vfs.ts";
 
 const BLOCK = 8192;
 /** Result codes and flags of SQLite. */
 const OK = 0;
-const NOTFOUND = 12;
 const SHORT_READ = 522;
 const OPEN_MAIN_DB = 0x100;
 const GROWTH_BYTES = 1 << 20;
@@ -72,21 +72,22 @@ class IdbFiles implements FileSystem {
   async load(): Promise<void> {
     const stores = this.#db.transaction(["files", "blocks"], "readonly");
     const range = browser.IDBKeyRange.bound([this.#name, 0], [this.#name, Number.MAX_SAFE_INTEGER]);
-    const [size, keys, blocks] = await Promise.all([
+    const [stored, keys, blocks] = await Promise.all([
       result(stores.objectStore("files").get(this.#name)),
       result(stores.objectStore("blocks").getAllKeys(range)),
       result(stores.objectStore("blocks").getAll(range)),
     ]);
     const held = this.#files.get(this.#name);
-    if (size === undefined && !held) return;
-    const bytes = new Uint8Array(((size as number | undefined) ?? 0) + GROWTH_BYTES);
+    if (stored === undefined && !held) return;
+    const size = Number(stored ?? 0);
+    const bytes = new Uint8Array(size + GROWTH_BYTES);
     (keys as [string, number][]).forEach(([, index], at) => {
       bytes.set(blocks[at] as Uint8Array, index * BLOCK);
     });
     // SQLite may have the file open, so that it stays the same object.
     const file: MemoryFile = Object.assign(held ?? { dirty: new Set<number>() }, {
       bytes,
-      size: (size as number | undefined) ?? 0,
+      size,
     });
     file.dirty?.clear();
     this.#resized = false;
@@ -183,13 +184,7 @@ class IdbFiles implements FileSystem {
       out.setBigInt64(0, BigInt(this.#file(id).size), true);
       return OK;
     },
-    xLock: (): number => OK,
-    xUnlock: (): number => OK,
-    xCheckReservedLock: (_id: number, out: DataView): number => {
-      out.setInt32(0, 0, true);
-      return OK;
-    },
-    xFileControl: (): number => NOTFOUND,
+    ...UNLOCKED,
     xSectorSize: (): number => BLOCK,
     xDeviceCharacteristics: (): number => 0,
     xDelete: (name: string): number => {

@@ -15,10 +15,10 @@
  */
 import { browser } from "./browser.ts";
 import { DB_PATH, type FileSystem } from "./sqlite.ts";
+import { UNLOCKED } from "./vfs.ts";
 
 const OK = 0;
 const IOERR = 10;
-const NOTFOUND = 12;
 const FULL = 13;
 const CANTOPEN = 14;
 const SHORT_READ = 522;
@@ -85,7 +85,7 @@ export async function openOpfs(name: string): Promise<FileSystem> {
   return {
     backend: "opfs",
     identity: "opfs",
-    vfs: new OpfsFiles(handles),
+    vfs: Object.assign(new OpfsFiles(handles), UNLOCKED),
     // One owner: the shared memory that WAL otherwise needs can be the owner's own.
     pragmas:
       "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;",
@@ -194,13 +194,6 @@ class OpfsFiles {
     return attempt(() => out.setInt32(0, this.#handles.get(name)?.getSize() ? 1 : 0, true));
   }
 
-  xLock = (): number => OK;
-  xUnlock = (): number => OK;
-  xCheckReservedLock(_id: number, out: DataView): number {
-    out.setInt32(0, 0, true);
-    return OK;
-  }
-  xFileControl = (): number => NOTFOUND;
   xSectorSize = (): number => SECTOR;
   xDeviceCharacteristics = (): number => UNDELETABLE_WHEN_OPEN;
 
