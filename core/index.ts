@@ -34,7 +34,7 @@ export { type ColdAsks, ShardEngine, type ShardLimits } from "./shard/engine.ts"
 export type { FlushPage, Lease, TableResult } from "./shard/flush.ts";
 export { type HistoryText, historyOf } from "./shard/flush-pages.ts";
 export type { PushInput } from "./shard/input.ts";
-export type { MovedClock } from "./shard/moved.ts";
+export type { ClientClocks, MovedClock } from "./shard/moved.ts";
 export type { Position, PullInput, PullPage } from "./shard/pull.ts";
 export type { PushOutcome, Rejected } from "./shard/push.ts";
 export { type RebuildState, type RebuildStep, SEQS_APART } from "./shard/rebuild.ts";

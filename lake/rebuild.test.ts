@@ -51,6 +51,7 @@ function targetOf(engine: () => ShardEngine, shard = "main"): RebuildTarget {
     gatewayId: "demo",
     shard,
     begin: (at, top, force) => plain(() => engine().beginRebuild(at, 0, top, force)),
+    clocks: (at, table, clocks) => plain(() => engine().rebuildClocks(at, table, clocks)),
     rows: (step, table, rows) => plain(() => engine().rebuildRows(step, table, rows)),
     edits: (step, table, edits, watermark) => plain(() => engine().rebuildEdits(step, table, edits, watermark)),
     digests: (tables) => plain(() => Object.fromEntries(tables.map((t) => [t, engine().rebuiltDigest(t)]))),
@@ -326,4 +327,17 @@ test("[L7] [V1] what is not as the digest says is not put into service; a shard 
   expect(await go()).toMatchObject({ ok: false, error: { code: "Conflict" } });
   // A step that comes late, of a rebuild that is over.
   expect(() => engine.rebuildRows({ at: "{}", next: "{}" }, "todos", [])).toThrow("somebody else is at it");
+});
+
+test("[F1] [L7] an edit that lost everywhere, and comes again after a rebuild from a checkpoint, is in the history once", async () => {
+  const it = world();
+  push(it.engine, ADMIN, [edit("INSERT", "a", 1, { title: "a" })], "c1");
+  push(it.engine, ADMIN, [edit("UPDATE", "a", 50, { title: "newer" })], "c1");
+  const loser = [edit("UPDATE", "a", 20, { title: "older" })];
+  push(it.engine, ADMIN, loser, "c2");
+  await it.checkpoint();
+  const { engine } = await rebuilt(it);
+  push(engine, ADMIN, loser, "c2");
+  await it.flush(engine);
+  await expectInStep(it, engine);
 });

@@ -15,6 +15,7 @@ import {
   type DatabaseAdapter,
   type HistoryBatch,
   type LakeAdapter,
+  type MovedClock,
   type PackedRow,
   type RebuildState,
   type RebuildStep,
@@ -32,7 +33,10 @@ import {
   type TableSchema,
   unwrap,
 } from "../schemas/index.ts";
-import { getChunk, getColdRuns, type RunPlace, readCheckpoint } from "./checkpoint/index.ts";
+import { getChunk, getClocks, getColdRuns, type RunPlace, readCheckpoint } from "./checkpoint/index.ts";
+
+/** Bound as one value of SQLite. */
+const CLOCKS_AT_ONCE = 5000;
 
 type Answer<T> = Promise<Result<T, LakeSyncError>>;
 
@@ -41,6 +45,7 @@ export interface RebuildTarget {
   readonly gatewayId: string;
   readonly shard: string;
   begin(at: string, top: number, force: boolean): Answer<RebuildState>;
+  clocks(at: string, table: string, clocks: readonly MovedClock[]): Answer<void>;
   rows(step: RebuildStep, table: string, rows: readonly PackedRow[]): Answer<RebuildState>;
   edits(step: RebuildStep, table: string, edits: HistoryBatch, watermark?: number): Answer<RebuildState>;
   /** Digests as of the last flush, as rebuilt. */
@@ -114,6 +119,7 @@ export function rebuildShard(
     const top = Math.max(0, manifest?.seq ?? 0, ...own.map(({ watermark }) => watermark));
     const state = unwrap(await target.begin(JSON.stringify(first), top, options.force ?? false));
     const rebuild = new Rebuild(deps, target, options, tables, progress, state);
+    if (manifest) await rebuild.clocks(manifest);
     if (!(await rebuild.run())) return rebuild.report("more", []);
     const verified = await rebuild.check();
     unwrap(await target.end(rebuild.state.at));
@@ -162,6 +168,16 @@ class Rebuild {
   report(state: RebuildReport["state"], verified: readonly string[]): RebuildReport {
     const { rows, edits } = this.state;
     return { state, rows, edits, checkpoint: this.#place.base, verified };
+  }
+
+  /** What was known of clients' clocks at the checkpoint that this begins with. */
+  async clocks({ run, clocks }: CheckpointManifest): Promise<void> {
+    if (clocks === undefined || run !== this.#place.run || this.#place.phase !== "chunks") return;
+    const { gatewayId, shard } = this.#target;
+    const known = await getClocks(this.#deps.store, { gatewayId, shard, run }, clocks);
+    for (const { table } of this.#tables)
+      for (let at = 0, of = known[table] ?? []; at < of.length; at += CLOCKS_AT_ONCE)
+        unwrap(await this.#target.clocks(this.state.at, table, of.slice(at, at + CLOCKS_AT_ONCE)));
   }
 
   /** @returns false when there is more than one call goes through */

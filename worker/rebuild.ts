@@ -31,6 +31,7 @@ export async function rebuildOne(
     gatewayId,
     shard,
     begin: (at, top, anew) => ask<RebuildState>("shard", stub.rebuildBegin(address, at, top, anew)),
+    clocks: (at, table, clocks) => ask("shard", stub.rebuildClocks(at, table, clocks)),
     rows: (step, table, rows) => ask("shard", stub.rebuildRows(step, table, rows)),
     edits: (step, table, edits, watermark) => ask("shard", stub.rebuildEdits(step, table, edits, watermark)),
     digests: (names) => ask("shard", stub.rebuiltDigests(names)),

@@ -42,6 +42,8 @@ export const manifestSchema = z.object({
   /** Folder of the objects. */
   run: z.string(),
   tables: z.array(tableSchema),
+  /** Name of what was known of clients' clocks; absent in manifests from before there was any. */
+  clocks: z.string().optional(),
   /** Checkpoints before this one, kept for downloads under way until some time. */
   previous: z.array(z.object({ run: z.string(), untilMs: z.int() })),
 });

@@ -47,7 +47,7 @@ import {
 import type { HistoryText, RowsText } from "./flush-pages.ts";
 import type { PushInput } from "./input.ts";
 import { type Aside, dropLists, listedAfter, readAside, trimLog } from "./log.ts";
-import { forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
+import { type ClientClocks, forgetMovedClocks, type MovedClock, movedClocks, noteMovedClocks } from "./moved.ts";
 import { type PullContext, type PullInput, type PullPage, pickRows, pull } from "./pull.ts";
 import { type PushOutcome, push } from "./push.ts";
 import {
@@ -60,6 +60,7 @@ import {
   type RebuildStep,
   readFloor,
   readRebuild,
+  rebuildClocks,
   rebuildEdits,
   rebuildRows,
   rebuildStatus,
@@ -522,6 +523,17 @@ export class ShardEngine {
     return movedClocks(this.#sql, this.#names.get(table) ?? 0, index, count);
   }
 
+  /** The same of several tables, for a checkpoint. */
+  clientClocks(tables: readonly string[]): ClientClocks {
+    const { owns } = this.#configured();
+    return Object.fromEntries(
+      tables.flatMap((table) => {
+        const slice = Object.hasOwn(owns, table) ? owns[table] : undefined;
+        return slice ? [[table, this.movedClocks(table, slice.index, slice.of)]] : [];
+      }),
+    );
+  }
+
   /** Stored rows of a table, by id, for a move to other shards. */
   exportRows(table: string, after: string, limit: number): PackedRow[] {
     const t = this.#names.get(table) ?? 0;
@@ -617,6 +629,12 @@ export class ShardEngine {
   rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): RebuildState {
     const schema = this.#known(table);
     return this.#rebuilt(() => rebuildRows(this.#rebuildContext(), step, schema, rows));
+  }
+
+  /** What a checkpoint knew of clients' clocks; told again, it changes nothing. */
+  rebuildClocks(at: string, table: string, clocks: readonly MovedClock[]): void {
+    const t = this.#tableNumber(this.#known(table).table);
+    this.#atomically(() => rebuildClocks(this.#sql, at, t, clocks));
   }
 
   rebuildEdits(step: RebuildStep, table: string, edits: HistoryBatch, watermark?: number): RebuildState {

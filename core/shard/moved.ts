@@ -2,6 +2,8 @@
  * What a table's former shards knew of each client's clock, kept by those that took its rows over: a push that is repeated
  * after a move finds the edits known that the old shard took (PU2).
  *
+ * A checkpoint has the same, for a shard that is rebuilt from it.
+ *
  * A device pushes oldest edits first, and all edits of a push to one shard land together: of one shard's rows, edits up to
  * the newest that it ever took of a client were all answered. One that was refused, whose answer got lost, and that is allowed by
  * the time it comes again, is taken for known only where it has lost everywhere: history does not tell of it then.
@@ -21,6 +23,9 @@ export interface MovedClock {
   readonly client: string;
   readonly upTo: string;
 }
+
+/** By table. */
+export type ClientClocks = Readonly<Record<string, readonly MovedClock[]>>;
 
 /** What this shard knows of a table's clients: its own part, and what it was told when it took rows over. */
 export function movedClocks(sql: SqlStore, t: number, index: number, of: number): MovedClock[] {

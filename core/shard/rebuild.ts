@@ -34,6 +34,7 @@ import { forgetCold } from "./cold.ts";
 import { rowHash, type ShardConfig } from "./config.ts";
 import { addRows, columnNames, writeDigests } from "./digests.ts";
 import { appendLog, type LogEntry } from "./log.ts";
+import { type MovedClock, noteMovedClocks } from "./moved.ts";
 import { type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
 import { flushedVersion, type IdCells, newRow, packRow, type StoredRow, unpackRow } from "./stored-row.ts";
 import { cellsOf } from "./write-rules.ts";
@@ -113,6 +114,12 @@ function opened(sql: SqlStore, at: string): RebuildState {
 
 const digestIn = (digests: RebuildState["digests"], t: number): TableDigest =>
   TableDigest.parse(digests[t] ?? "") ?? new TableDigest();
+
+/** A checkpoint's rows do not tell of edits that lost everywhere: their clients' clocks do. */
+export function rebuildClocks(sql: SqlStore, at: string, t: number, clocks: readonly MovedClock[]): void {
+  opened(sql, at);
+  noteMovedClocks(sql, t, clocks);
+}
 
 /** Rows as a checkpoint has them; those that came before with the same id are replaced. */
 export function rebuildRows(

@@ -7,6 +7,7 @@ import {
   type CheckpointChanges,
   type CheckpointRows,
   type CheckpointStart,
+  type ClientClocks,
   type ColdAsk,
   type ColdRun,
   clientIdTaken,
@@ -333,6 +334,10 @@ export class Shard extends DurableObject<Env> {
     return plainly(() => this.#inService().checkpointChanges(tables, since));
   }
 
+  async checkpointClocks(tables: readonly string[]): Promise<Plain<{ clocks: ClientClocks; head: Seq }>> {
+    return plainly(() => ({ clocks: this.#inService().clientClocks(tables), head: this.#engine.head as Seq }));
+  }
+
   /** Rows leave, step by step; see core/shard/cold.ts. */
   async leaveBegin(address: ShardAddress, token: string): Promise<Plain<LeavingTable | undefined>> {
     return plainly(async () => {
@@ -390,6 +395,10 @@ export class Shard extends DurableObject<Env> {
       }
       return this.#engine.beginRebuild(at, Date.now(), above, force);
     });
+  }
+
+  async rebuildClocks(at: string, table: string, clocks: readonly MovedClock[]): Promise<Plain<void>> {
+    return plainly(() => this.#engine.rebuildClocks(at, table, clocks));
   }
 
   async rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): Promise<Plain<RebuildState>> {

@@ -304,7 +304,8 @@ test("[V1] a checkpoint's manifest carries its rows' digests, in one go or sever
   const goes = { ...options, jobRows: 100, chunkChars: 4000 };
   for (const busy of [between, undefined]) {
     // Nothing is pushed once everything is known as it is at one seq: the shard's digest stays that of the checkpoint.
-    const source = { ...sourceOf(it.engine, busy, 2000), landed: async () => ok(undefined) };
+    const { landed, clocks } = sourceOf(it.engine);
+    const source = { ...sourceOf(it.engine, busy, 2000), landed, clocks };
     while (unwrap(await writeCheckpoint(it.deps, source, goes)).state === "more");
     const manifest = (await readCheckpoint(it.store, place)) as CheckpointManifest;
     const digests = manifest.tables.map(({ table, digest }) => [table, digest]);

@@ -2,7 +2,16 @@
 
 export { gzip } from "./gzip.ts";
 export { type CheckpointPlace, chunkKey, isObjectName, isRun, newRun } from "./keys.ts";
-export { getChunk, getColdRuns, lookUp, putChunk, putIndexRun, type RunPlace, readCheckpoint } from "./objects.ts";
+export {
+  getChunk,
+  getClocks,
+  getColdRuns,
+  lookUp,
+  putChunk,
+  putIndexRun,
+  type RunPlace,
+  readCheckpoint,
+} from "./objects.ts";
 export {
   type CheckpointDeps,
   type CheckpointOptions,

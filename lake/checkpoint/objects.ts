@@ -4,6 +4,7 @@ import {
   type CheckpointManifest,
   type ChunkInfo,
   type ChunkRest,
+  type ClientClocks,
   type ColdRun,
   INDEX_PARTS,
   type IndexRun,
@@ -131,6 +132,14 @@ export const putColdRuns = (store: LakeAdapter, place: RunPlace, runs: readonly 
 export async function getColdRuns(store: LakeAdapter, place: RunPlace, name: string): Promise<ColdRun[]> {
   const bytes = unwrap(await store.get(objectKey(place, place.run, "cold", name)));
   return JSON.parse(text.decode(bytes)) as ColdRun[];
+}
+
+export const putClocks = async (store: LakeAdapter, place: RunPlace, clocks: ClientClocks): Promise<string> =>
+  put(store, (name) => objectKey(place, place.run, "clocks", name), await gzip(utf8.encode(JSON.stringify(clocks))));
+
+export async function getClocks(store: LakeAdapter, place: RunPlace, name: string): Promise<ClientClocks> {
+  const bytes = await getNamed(store, objectKey(place, place.run, "clocks", name), name);
+  return JSON.parse(text.decode(bytes)) as ClientClocks;
 }
 
 /** A shard's checkpoint in force; undefined when there is none yet. */

@@ -4,7 +4,7 @@
  *   rows    all rows, in order of id, into chunks; each as it was when it was read
  *   late    what changed since the beginning, into chunks of its own, until nothing has changed any more: now every row
  *           is known as it is at one seq
- *   landed  the lake holds that seq, so that a rebuild has everything after it (L7)
+ *   landed  the lake holds that seq, and all edits of clients whose clocks are noted, so that a rebuild has everything (L7)
  *   check   where nothing changed meanwhile, the rows that were read have the digest that the shard keeps of them (V1)
  *   flip    the manifest is replaced; what older runs left goes after a grace period
  *
@@ -45,7 +45,7 @@ import {
 } from "../../schemas/index.ts";
 import { attemptName } from "../iceberg/index.ts";
 import { type CheckpointPlace, checkpointFolder, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
-import { putChunk, putColdRuns, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
+import { putChunk, putClocks, putColdRuns, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
 
 export interface CheckpointDeps {
   readonly store: LakeAdapter;
@@ -123,11 +123,14 @@ export function writeCheckpoint(
       return summaryOf("more", old);
     }
     const seq = await writer.late();
-    unwrap(await source.landed(seq));
+    const known = unwrap(await source.clocks(draft.tables.map(({ table }) => table)));
+    const clocks = await putClocks(deps.store, { ...place, run: draft.run }, known.clocks);
+    // What the clocks know of has to be in the history.
+    unwrap(await source.landed(known.head));
     if ((await options.mapVersion()) !== draft.mapVersion)
       throw new LakeSyncError("Conflict", "Rows moved between shards while the checkpoint was made; make it again.");
     await checkDigests(deps, place, draft);
-    const manifest = manifestOf(draft, source.shard, seq, old, deps.clock.now(), options.graceMs);
+    const manifest = { ...manifestOf(draft, source.shard, seq, old, deps.clock.now(), options.graceMs), clocks };
     await putJson(deps.store, manifestKey(place), manifest);
     await removeOld(deps, place, manifest);
     return summaryOf("written", manifest);

@@ -233,6 +233,7 @@ class World {
     const target: RebuildTarget = {
       ...place,
       begin: (at, top, force) => plain(() => engine.beginRebuild(at, 0, top, force)),
+      clocks: (at, table, clocks) => plain(() => engine.rebuildClocks(at, table, clocks)),
       rows: (step, table, rows) => plain(() => engine.rebuildRows(step, table, rows)),
       edits: (step, table, edits, watermark) => plain(() => engine.rebuildEdits(step, table, edits, watermark)),
       digests: (tables) => plain(() => Object.fromEntries(tables.map((t) => [t, engine.rebuiltDigest(t)]))),

@@ -32,6 +32,7 @@ export function sourceOf(
       })),
     rows: (table, after) => answer(() => engine.checkpointRows(table, after, maxChars)),
     changes: (names, since) => answer(() => engine.checkpointChanges(names, since, maxChars)),
+    clocks: (names) => answer(() => ({ clocks: engine.clientClocks(names), head: engine.head as Seq })),
     remembers: (seq) => answer(() => engine.remembers(seq)),
     landed: () => answer(() => undefined),
   };

@@ -150,8 +150,8 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [
       {
         file: ENGINE,
-        find: "const retry = failed.find((r) => !r.error?.hopeless);",
-        replace: "const retry = undefined as TableResult | undefined;",
+        find: "const retry = failed.some((r) => !r.error?.hopeless) ? leaseAgain(lease, failed, nowMs) : undefined;",
+        replace: "const retry = undefined as Lease | undefined;",
       },
     ],
   },

@@ -41,6 +41,7 @@ async function sourceOf(env: Env, router: Router, gatewayId: string, shard: stri
     start: () => ask("shard", stub.checkpointStart(address)),
     rows: (table, after) => ask("shard", stub.checkpointRows(table, after)),
     changes: (tables, since) => ask("shard", stub.checkpointChanges([...tables], since)),
+    clocks: (tables) => ask("shard", stub.checkpointClocks([...tables])),
     remembers: (seq) => ask("shard", stub.remembers(seq)),
     landed: (seq) => landed(env, gatewayId, shard, seq, () => ask("shard", stub.progress())),
   };
