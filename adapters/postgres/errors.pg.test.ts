@@ -4,6 +4,7 @@ import { expect, inject, onTestFinished, test } from "vitest";
 import { FlushScript } from "../../core/testing.ts";
 import { type TableSchema, unwrap } from "../../schemas/index.ts";
 import { freshDatabase, onPostgres, TODOS } from "../testing.ts";
+import { errorOf, isLost } from "./errors.ts";
 import { PostgresAdapter, type PostgresOptions } from "./index.ts";
 
 const script = () => new FlushScript(TODOS).edit("INSERT", "a", { title: "one" }).edit("INSERT", "b", { title: "two" });
@@ -38,6 +39,12 @@ test.each([
   ["the host is unknown", "postgres://postgres@no-such-host.invalid/x", /host name|looked up/],
 ])("[F2] a server that is not there: %s", async (_, url, remedy) => {
   expect(await flush(adapterOf(url))).toMatchObject(fails("DestinationUnavailable", remedy));
+});
+
+test("[F1] a socket that broke while rows were sent is a lost connection, and no state of SQL's", () => {
+  const broken = Object.assign(new Error("write EPIPE"), { code: "EPIPE" });
+  expect(isLost(broken)).toBe(true);
+  expect(errorOf(broken, "Postgres")).toMatchObject({ code: "DestinationUnavailable", retryable: true });
 });
 
 test("[F2] a missing database and an unknown user are named with the remedy, and nothing secret is", async () => {

@@ -47,7 +47,8 @@ interface PostgresFailure {
 }
 
 const codeOf = (failure: unknown): string => String((failure as PostgresFailure | undefined)?.code ?? "");
-const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code) && !(code in NETWORK);
+/** No SQLSTATE begins with E; codes of Node's sockets do, and EPIPE has five letters, too. */
+const isSqlState = (code: string): boolean => /^[0-9A-DF-Z][0-9A-Z]{4}$/.test(code);
 
 /** Whether to run the transaction again at once. */
 export const isRace = (failure: unknown): boolean => RACES.has(codeOf(failure));
