@@ -15,7 +15,8 @@ export class Admin {
   readonly #scheduler: Scheduler;
   readonly #process = new Process("admin");
   readonly #note: (who: string, what: string) => void;
-  #queue: Promise<unknown> = Promise.resolve();
+  /** By method: what was asked last. */
+  readonly #queues = new Map<string, Promise<unknown>>();
   /** Requests that wait to be answered. */
   waiting = 0;
 
@@ -43,11 +44,12 @@ export class Admin {
     }
   }
 
-  /** One thing after another, each until it is done. */
+  /** One thing after another, each until it is done; but a move may wait for a rebuild, so that this waits for no move. */
   #ask(method: string, path: string, body: unknown, enough?: RegExp): Promise<unknown> {
     this.waiting++;
-    const turn = this.#queue.then(() => this.#insist(method, path, body, enough)).finally(() => this.waiting--);
-    this.#queue = turn;
+    const before = this.#queues.get(method) ?? Promise.resolve();
+    const turn = before.then(() => this.#insist(method, path, body, enough)).finally(() => this.waiting--);
+    this.#queues.set(method, turn);
     return turn;
   }
 

@@ -238,18 +238,86 @@ function losses(random: Random, endMs: number): Action[] {
 function withTabs(plan: Plan): Plan {
   const random = new Random(plan.seed, "tabs");
   if (!random.chance(0.3)) return plan;
-  const devices = plan.devices.map((spec) => (random.chance(0.6) ? { ...spec, tabs: random.int(1, 3) } : spec));
+  const browser = () => ({ tabs: random.int(1, 3), kept: random.pick(["opfs", "idb"] as const) });
+  const devices = plan.devices.map((spec) => (random.chance(0.6) ? { ...spec, ...browser() } : spec));
   const browsers = devices.flatMap(({ tabs }, device) => (tabs ? [device] : []));
-  const stirred = Array.from({ length: browsers.length > 0 ? random.int(3, 16) : 0 }, (): Action => {
-    const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
-    const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
-    return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
-  });
   const actions = plan.actions.map((action) =>
     action.kind === "edit" ? { ...action, tab: random.int(0, 11) } : action,
   );
+  const writes = actions.filter((action) => action.kind === "edit" && browsers.includes(action.device));
+  const stirred = Array.from({ length: browsers.length > 0 ? random.int(3, 16) : 0 }, (): Action => {
+    const how = random.pick(["open", "open", "close", "vanish", "kill", "kill"] as const);
+    const tab = random.chance(0.5) ? "leader" : random.int(0, 3);
+    const write = random.chance(0.6) && how !== "open" ? random.pick(writes) : undefined;
+    // In the midst of another tab's transaction.
+    if (write?.kind === "edit")
+      return {
+        at: write.at + random.int(1, 60),
+        kind: "tab",
+        device: write.device,
+        how,
+        tab: "leader" as const,
+      };
+    return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
+  });
   const torn = random.chance(0.3) ? { workerTorn: Number((random.next() * 0.01).toFixed(4)) } : {};
   return { ...plan, devices, weather: { ...plan.weather, ...torn }, actions: [...actions, ...stirred] };
+}
+
+/** What bugs have needed that seldom comes together by itself. */
+function withRareThings(plan: Plan): Plan {
+  const random = new Random(plan.seed, "rare");
+  const { endMs } = plan;
+  const mortal = random.chance(0.15) ? { storageDies: Number((random.next() * 0.1).toFixed(4)) } : {};
+  const ghosts = random.chance(0.25) && (plan.rules === "own" || plan.rules === "team");
+  const home = random.chance(0.08) && !plan.windows; // a table with a hot window has shards of its own
+  return {
+    ...plan,
+    weather: { ...plan.weather, ...mortal },
+    ...(home && { shards: { todos: random.int(1, 3), notes: 0 }, flushAgeMs: random.int(12_000, 30_000) }),
+    actions: [
+      ...plan.actions,
+      ...(ghosts ? [1, 2, 3].flatMap((n) => ghost(random, plan, n)) : []),
+      ...(home ? homecoming(random, random.int(0, plan.devices.length - 1), random.int(6000, endMs - 6000)) : []),
+    ],
+  };
+}
+
+/** An insert is refused, and what is written to its row meanwhile is not. */
+function ghost(random: Random, { devices, endMs }: Plan, n: number): Action[] {
+  const device = random.int(0, devices.length - 1);
+  const op = (kind: Op["op"], values: Op["values"]): Op => ({ op: kind, table: "todos", rowId: `ghost${n}`, values });
+  const at = random.int(0, endMs - 1000);
+  const edit = { kind: "edit" as const, device };
+  const owner = devices[device]?.user ?? "alice";
+  return [
+    { ...edit, at, ops: [op("insert", { title: `v99${n}0` })] },
+    { ...edit, at: at + random.int(0, 500), ops: [op("update", { title: `v99${n}1`, owner })] },
+  ];
+}
+
+/** A table moves into the shard of another one, whose log holds something, and its rows change before that is flushed. */
+function homecoming(random: Random, device: number, at: number): Action[] {
+  let texts = 0;
+  const edit = (after: number, table: string): Action => {
+    const values = { title: `v98${++texts}`, owner: random.pick(USERS) };
+    return {
+      at: at + after,
+      kind: "edit",
+      device,
+      ops: [{ op: "upsert", table, rowId: `hot${random.int(0, 3)}`, values }],
+    };
+  };
+  const rows = [-5000, -4800, -4600, -4400].map((before) => edit(before, "todos"));
+  const others = [-300, -200, 300, 600].map((after) => edit(after, "notes"));
+  const after = Array.from({ length: 10 }, (_, n) => edit(700 + n * 500, "todos"));
+  return [
+    ...rows,
+    { at: at - 3500, kind: "flush" },
+    ...others,
+    { at, kind: "shards", table: "todos", shards: 0 },
+    ...after,
+  ];
 }
 
 /** In a share of the worlds a table's rows leave their shards after some seconds. */
@@ -266,7 +334,7 @@ const withRoom = (shards: Record<string, number>, windows: Readonly<Record<strin
   );
 
 export function planOf(seed: number): Plan {
-  return withTabs(planWithoutTabs(seed));
+  return withTabs(withRareThings(planWithoutTabs(seed)));
 }
 
 function planWithoutTabs(seed: number): Plan {

@@ -29,6 +29,7 @@ export const SCALED = [
   scale("EXPIRE_EVERY_MS", "6 * 3600 * SECOND", "45 * SECOND"),
   scale("ORPHANS_EVERY_MS", "24 * 3600 * SECOND", "90 * SECOND"),
   scale("MAINTENANCE_LEASE_MS", "15 * 60 * SECOND", "SECOND"),
+  scale("CHANGE_LIST_DELTAS", "1_000_000", "10"),
   scale("HOT_LEAVE_EDITS", "20_000", "3"),
   scale("HOT_RUN_ROWS", "50_000", "4"),
   scale("HOT_CHUNK_CHARS", "256 * KiB", "300"),

@@ -37,11 +37,11 @@ test("a planted bug fails, so a pass says something", { timeout: 300_000 }, asyn
   expect(lastLine(output), output).toMatch(/, 1 failed$/);
 });
 
-/** What was found, and the planted bug that brings it back. */
+/** What was found, and the planted bug that brings it back, where nothing else heals it by now. */
 interface Found {
   readonly seed: number;
   readonly story: string;
-  readonly bug: string;
+  readonly bug?: string;
 }
 
 for (const file of readdirSync(FOUND)) {
@@ -51,6 +51,7 @@ for (const file of readdirSync(FOUND)) {
     const plan = ["--plan", join(FOUND, file), "--whole", "--first", "--worlds"];
     const output = await sim(...plan, "3");
     expect(lastLine(output), output).toBe("3 passed, 0 failed");
-    expect(lastLine(await sim(...plan, "60", "--bug", bug)), `with ${bug} planted`).toMatch(/, 1 failed$/);
+    if (bug !== undefined)
+      expect(lastLine(await sim(...plan, "60", "--bug", bug)), `with ${bug} planted`).toMatch(/, 1 failed$/);
   });
 }

@@ -274,7 +274,7 @@ export class SyncCoordinator {
         report.rejected += step.rejected;
         this.#progressed();
         this.#emitter.emit("progress", step);
-        if (step.rejected > 0) void this.#tellRejections();
+        if (step.rejected > 0) this.#tellRejections().catch(() => undefined); // with the next ones, then
       },
       firstSync: (step: FirstSync) => this.#emitter.emit("firstSync", step),
       diverged: (tables: readonly string[], persists: boolean) => this.#emitter.emit("diverged", { tables, persists }),

@@ -5,6 +5,7 @@
 import { CLIENT_BUGS } from "./client.ts";
 import { GATEWAY_BUGS } from "./gateway.ts";
 import { LAKE_BUGS } from "./lake.ts";
+import { TABS_BUGS } from "./tabs.ts";
 
 export interface Bug {
   readonly name: string;
@@ -18,7 +19,7 @@ export interface Bug {
   }[];
 }
 
-export const BUGS: readonly Bug[] = [...GATEWAY_BUGS, ...CLIENT_BUGS, ...LAKE_BUGS];
+export const BUGS: readonly Bug[] = [...GATEWAY_BUGS, ...CLIENT_BUGS, ...LAKE_BUGS, ...TABS_BUGS];
 
 export function bugNamed(name: string): Bug {
   const bug = BUGS.find((each) => each.name === name);

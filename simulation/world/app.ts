@@ -83,7 +83,7 @@ export class App {
     const { device, process } = this;
     const { deps, spec } = device;
     const platform = this.#platform();
-    const backend = device.origin ? "opfs" : "file";
+    const backend = spec.kept ?? "file";
     const options = { name: device.name, backend, schema: deps.schema(), platform } as const;
     const db = await device.shrugging(this.name, () => LocalDB.open(options));
     if (!db) process.die(); // its user tries again

@@ -21,6 +21,8 @@ export interface DeviceSpec {
   readonly pageBytes: number;
   /** A browser with so many tabs at first; left out, a program of its own. */
   readonly tabs?: number;
+  /** What a browser keeps it in. A file of the origin-private file system is one worker's, whoever thinks that it leads. */
+  readonly kept?: "opfs" | "idb";
 }
 
 export interface DeviceDeps {

@@ -15,6 +15,8 @@ export interface Weather {
   /** The callee dies of a call, before or after it was done; the caller dies of it. */
   calleeDies: number;
   callerDies: number;
+  /** A Durable Object dies as it turns to its storage. */
+  storageDies: number;
   /** A request of a device is lost; its answer is; it arrives twice. */
   requestLost: number;
   answerLost: number;
@@ -46,6 +48,7 @@ export const FAIR: Readonly<Weather> = {
   rpcAnswerLost: 0,
   calleeDies: 0,
   callerDies: 0,
+  storageDies: 0,
   requestLost: 0,
   answerLost: 0,
   requestTwice: 0,

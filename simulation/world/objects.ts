@@ -136,7 +136,10 @@ export class DurableHost {
     const alive = () => {
       if (!process.alive) throw new Error(`${process.name} is dead and touches its storage.`);
     };
-    const late = async <T>(body: () => T): Promise<T> => (process.alive ? body() : never<T>());
+    const late = async <T>(body: () => T): Promise<T> => {
+      if (process.alive && this.#deps.network.strikes("storageDies")) this.crash();
+      return process.alive ? body() : never<T>();
+    };
     const { sql } = this;
     const storage = {
       sql: {

@@ -13,7 +13,7 @@ import type { Network } from "./network.ts";
 const BUSY_MS = 25;
 const BUSY = 0.06;
 /** Between processes of the browser. Milliseconds. */
-const BROADCAST_MS = 3;
+const BROADCAST_MS = 8;
 const GRANT_MS = 2;
 /** How often, and how long between, a file is tried that another tab has. */
 const TRIES = 50;
@@ -110,6 +110,7 @@ export class Origin {
     const { scheduler, random } = this.#network;
     const worker = new Processes(`${page.name}/worker${++this.#workers}`);
     page.onDeath(() => worker.die());
+    if (!page.alive) worker.die(); // what a dead page still does, nobody sees
     const lane = (to: Process, hear: readonly Listener[]) => {
       let lastArrival = 0;
       return (message: unknown) => {
@@ -133,7 +134,7 @@ export class Origin {
       session: worker.name,
       locks: this.locks(worker),
       channel: (name) => this.channel(worker, name),
-      openDatabase: () => this.#openFile(page, worker),
+      openDatabase: (_name, backend) => this.#openFile(page, worker, backend === "opfs"),
       now: () => this.#clock.now(),
       rest: () => scheduler.sleep(0, worker),
     });
@@ -144,10 +145,11 @@ export class Origin {
     };
   }
 
-  /** A file is one worker's at a time, as in the origin-private file system. */
-  async #openFile(page: Process, worker: Process): ReturnType<Disk["open"]> {
-    for (let tries = 0; this.#disk.held && tries < TRIES; tries++) await this.#network.scheduler.sleep(TRY_MS, worker);
-    if (this.#disk.held) throw new Error("The file is another tab's.");
+  /** @param alone nobody else may have it open, as in the origin-private file system */
+  async #openFile(page: Process, worker: Process, alone: boolean): ReturnType<Disk["open"]> {
+    const { scheduler } = this.#network;
+    for (let tries = 0; alone && this.#disk.held && tries < TRIES; tries++) await scheduler.sleep(TRY_MS, worker);
+    if (alone && this.#disk.held) throw new Error("The file is another tab's.");
     return this.#disk.open(worker, this.#network, page);
   }
 }
