@@ -53,7 +53,7 @@ const fits = (scalar: string): Result<Scalar, ValueError> => {
   if (!long) return ok(scalar);
   return err({
     code: "CellTooLarge",
-    message: `The value is larger than ${CELL_BYTES_MAX} bytes; keep large objects elsewhere, and their names in cells.`,
+    message: `The value is larger than ${CELL_BYTES_MAX} bytes; keep large objects elsewhere, and a reference here.`,
   });
 };
 

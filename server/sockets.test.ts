@@ -1,5 +1,7 @@
 /** Devices of the SDK over WebSockets, against the real hub in workerd: real time, data on disk. */
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -49,9 +51,8 @@ const USER = { sub: "alice", role: "client" };
 type Token = Parameters<typeof createClient<typeof schema>>[0]["token"];
 
 /** A device that looks by itself only every ten minutes: what comes sooner was poked. */
-async function device(token: Token = () => server.token(USER)): Promise<Device> {
+async function device(token: Token = () => server.token(USER), url = server.url.origin): Promise<Device> {
   const sync = { pollMs: 600_000, livePollMs: 600_000, backoffFirstMs: 100, backoffMaxMs: 1000 };
-  const url = server.url.origin;
   const opened = await createClient({ name: "d", backend: "memory", schema, url, gatewayId: "demo", token, sync });
   devices.push(opened);
   return opened;
@@ -86,6 +87,41 @@ test("[C5] a commit on one device fires the live query of another, over sockets,
   await b.todos.insert({ title: "from B" });
   await until(() => seenByA.has("from B"));
   expect([await pending(a), await pending(b)]).toEqual([0, 0]);
+});
+
+/** A proxy before the gateway that passes requests on, and no WebSockets. */
+async function withoutSockets(): Promise<{ url: string; refused: () => number; stop: () => void }> {
+  let refused = 0;
+  const proxy = createServer((asked, answer) => {
+    const { method, headers } = asked;
+    const onward = request(String(new URL(asked.url ?? "/", server.url)), { method, headers }, (from) => {
+      answer.writeHead(from.statusCode ?? 502, from.headers);
+      from.pipe(answer);
+    });
+    asked.pipe(onward);
+  });
+  proxy.on("upgrade", (_, socket) => {
+    refused++;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const { port } = proxy.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, refused: () => refused, stop: () => proxy.close() };
+}
+
+test("[C9] where a proxy lets no WebSocket through, edits go and come over HTTP", async () => {
+  const proxy = await withoutSockets();
+  const [a, b] = [await device(undefined, proxy.url), await device()];
+  await until(() => proxy.refused() > 1);
+  const [seenByA, seenByB] = [watch(a), watch(b)];
+  await a.todos.insert({ title: "without a socket" });
+  await until(() => seenByB.has("without a socket"));
+  await b.todos.insert({ title: "with one" });
+  await until(async () => (await pending(b)) === 0);
+  await a.sync.syncOnce();
+  await until(() => seenByA.has("with one"));
+  expect(await isLive(a)).toBe(false);
+  proxy.stop();
 });
 
 test("[C7] a token is renewed over the open socket before it expires, and pushes go on after the old one's end", async () => {
