@@ -2,12 +2,12 @@
  * Pages of a flush on their way from a shard to its consumer: text, as the shard keeps it. It crosses RPC several times
  * faster than values do, and the shard, of which there is one, leaves the reading to consumers, of which there are many.
  */
-import type { ClientId, Scalar, Seq, Stamp, TableSchema } from "../../schemas/index.ts";
-import { isAlive, newestStamp } from "../merge.ts";
+import { type ClientId, NO_STAMP, type Scalar, type Seq, type Stamp, type TableSchema } from "../../schemas/index.ts";
+import { isAlive, type Layer, newestStamp } from "../merge.ts";
 import type { HistoryBatch, RowBatch } from "../ports/index.ts";
 import { unpackEdits } from "./log.ts";
 import { ROW_SEPARATOR, splitRows } from "./store.ts";
-import { type StoredRow, unpackRow } from "./stored-row.ts";
+import { unpackRow } from "./stored-row.ts";
 
 /** Stored rows, joined. */
 export type RowsText = string & { readonly rowsText: true };
@@ -32,63 +32,40 @@ export function historyOf(table: TableSchema, { first, client, at, changes, edit
   return { seqs, receivedMs: seqs.map(() => at), batch };
 }
 
+/** Merged rows in columns. What only some destinations look at, stamps of cells and of rows' marks, is made when it is looked at. */
 export function rowsOf(table: TableSchema, text: RowsText): RowBatch {
-  const builder = new RowBatchBuilder(table);
-  for (const { id, seq, state } of splitRows(text)) builder.add(id, unpackRow(seq, state));
-  return builder.build();
-}
-
-/** Puts merged rows into columns. */
-class RowBatchBuilder {
-  readonly #table: TableSchema;
-  readonly #rowIds: string[] = [];
-  readonly #stamps: Stamp[] = [];
-  readonly #seqs: Seq[] = [];
-  readonly #deleted: boolean[] = [];
-  readonly #flushedSeqs: Seq[] = [];
-  readonly #values: Scalar[][];
-  readonly #cellStamps: Stamp[][];
-  readonly #marks: [Stamp, Stamp][] = [];
-  readonly #columnAt: Map<number, number>;
-
-  constructor(table: TableSchema) {
-    this.#table = table;
-    this.#values = table.columns.map(() => []);
-    this.#cellStamps = table.columns.map(() => []);
-    this.#columnAt = new Map(table.columns.map((c, at) => [c.id, at]));
-  }
-
-  add(id: string, row: StoredRow): void {
-    const alive = isAlive(row.state);
-    const at = this.#rowIds.length;
-    this.#rowIds.push(id);
-    this.#stamps.push(newestStamp(row.state));
-    this.#seqs.push(row.seq as Seq);
-    this.#deleted.push(!alive);
-    this.#marks.push([row.state.inserted, row.state.deleted]);
-    this.#flushedSeqs.push(row.flushedSeq as Seq);
-    for (const values of this.#values) values.push(null);
-    for (const stamps of this.#cellStamps) stamps.push("" as Stamp);
-    if (!alive) return;
-    for (const layer of row.state.layers)
-      for (let k = 0; k < layer.columns.length; k++) {
-        const column = this.#columnAt.get(layer.columns[k] as number);
-        if (column === undefined) continue;
-        (this.#values[column] as Scalar[])[at] = layer.values[k] as Scalar;
-        (this.#cellStamps[column] as Stamp[])[at] = layer.stamp;
-      }
-  }
-
-  build(): RowBatch {
-    return {
-      rowIds: this.#rowIds,
-      stamps: this.#stamps,
-      seqs: this.#seqs,
-      deleted: this.#deleted,
-      flushedSeqs: this.#flushedSeqs,
-      columns: this.#table.columns.map((c, at) => ({ name: c.name, values: this.#values[at] as Scalar[] })),
-      cellStamps: this.#cellStamps,
-      marks: this.#marks,
-    };
-  }
+  const packed = splitRows(text);
+  const rows = packed.map(({ seq, state }) => unpackRow(seq, state));
+  const columnAt = new Map(table.columns.map((c, at) => [c.id, at]));
+  const inColumns = <T>(blank: T, of: (layer: Layer<number>, k: number) => T): T[][] => {
+    const lists = table.columns.map(() => new Array<T>(rows.length).fill(blank));
+    rows.forEach(({ state }, at) => {
+      if (!isAlive(state)) return;
+      for (const layer of state.layers)
+        for (let k = 0; k < layer.columns.length; k++) {
+          const list = lists[columnAt.get(layer.columns[k] as number) ?? -1];
+          if (list) list[at] = of(layer, k);
+        }
+    });
+    return lists;
+  };
+  const values = inColumns<Scalar>(null, (layer, k) => layer.values[k] as Scalar);
+  let cellStamps: Stamp[][] | undefined;
+  let marks: [Stamp, Stamp][] | undefined;
+  return {
+    rowIds: packed.map(({ id }) => id),
+    stamps: rows.map(({ state }) => newestStamp(state)),
+    seqs: rows.map(({ seq }) => seq as Seq),
+    deleted: rows.map(({ state }) => !isAlive(state)),
+    flushedSeqs: rows.map(({ flushedSeq }) => flushedSeq as Seq),
+    columns: table.columns.map((c, at) => ({ name: c.name, values: values[at] as Scalar[] })),
+    get cellStamps() {
+      cellStamps ??= inColumns(NO_STAMP, ({ stamp }) => stamp);
+      return cellStamps;
+    },
+    get marks() {
+      marks ??= rows.map(({ state }) => [state.inserted, state.deleted]);
+      return marks;
+    },
+  };
 }

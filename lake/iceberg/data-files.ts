@@ -41,7 +41,8 @@ export class DataFileWriter {
   readonly #fields: readonly LakeField[];
   readonly #sortBy: number;
   readonly #files: DataFile[] = [];
-  #columns: Scalar[][];
+  /** Of each field the pages' values, as they came: put together when they are written. */
+  #columns: (readonly Scalar[])[][];
   #rows = 0;
   #bytes = 0;
   /** The last file, on its way into the store while the next is gathered. */
@@ -57,13 +58,15 @@ export class DataFileWriter {
 
   /**
    * @param values of each field, in the order of the fields
-   * @param rows which entries of the page to take
+   * @param rows which entries of the page to take, ascending
    */
   async add(values: readonly FieldValues[], rows: readonly number[]): Promise<void> {
     for (let from = 0; from < rows.length; ) {
       const to = Math.min(rows.length, from + DATA_FILE_ROWS - this.#rows);
       values.forEach((column, at) => {
-        this.#bytes += gather(this.#columns[at] as Scalar[], column, rows, from, to);
+        const taken = pick(column, from === 0 && to === rows.length ? rows : rows.slice(from, to));
+        this.#columns[at]?.push(taken);
+        this.#bytes += sizeOf(taken);
       });
       this.#rows += to - from;
       from = to;
@@ -80,8 +83,13 @@ export class DataFileWriter {
 
   async #write(): Promise<void> {
     const { store, location, name } = this.#target;
-    const columns = this.#fields.map((field, at) => this.#column(field, this.#columns[at] as Scalar[]));
-    const order = this.#sortBy < 0 ? undefined : orderBy(this.#columns[this.#sortBy] as string[]);
+    let order: Uint32Array | undefined;
+    const columns = this.#fields.map((field, at) => {
+      const values = ([] as Scalar[]).concat(...(this.#columns[at] ?? []));
+      this.#columns[at] = [];
+      if (at === this.#sortBy) order = orderBy(values as string[]);
+      return this.#column(field, values);
+    });
     const { bytes, metrics } = writeParquet({ columns, rows: this.#rows, ...(order ? { order } : {}) });
     this.#columns = this.#fields.map(() => []);
     this.#rows = 0;
@@ -111,14 +119,15 @@ export class DataFileWriter {
   }
 }
 
-/** @returns about how many bytes were added */
-function gather(into: Scalar[], from: FieldValues, rows: readonly number[], start: number, end: number): number {
-  let bytes = (end - start) * 8;
-  for (let at = start; at < end; at++) {
-    const value = from ? (from[rows[at] as number] as Scalar) : null;
-    if (typeof value === "string") bytes += value.length;
-    into.push(value);
-  }
+function pick(column: FieldValues, rows: readonly number[]): readonly Scalar[] {
+  if (!column) return new Array<Scalar>(rows.length).fill(null);
+  return rows.length === column.length ? column : rows.map((at) => column[at] as Scalar);
+}
+
+/** About how many bytes. */
+function sizeOf(values: readonly Scalar[]): number {
+  let bytes = values.length * 8;
+  for (const value of values) if (typeof value === "string") bytes += value.length;
   return bytes;
 }
 

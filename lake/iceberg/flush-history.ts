@@ -33,8 +33,7 @@ export async function stageHistory(
 }
 
 function historyValues(page: HistoryBatch, { shard, table }: FlushBatch, fields: readonly LakeField[]): FieldValues[] {
-  const entries = page.batch.rowIds.length;
-  const each = <T extends Scalar>(of: (at: number) => T): T[] => Array.from({ length: entries }, (_, at) => of(at));
+  const each = <T extends Scalar>(of: (at: number) => T): T[] => page.batch.rowIds.map((_, at) => of(at));
   const own: Readonly<Record<string, FieldValues>> = {
     _seq: page.seqs,
     _shard: each(() => shard),
@@ -48,7 +47,9 @@ function historyValues(page: HistoryBatch, { shard, table }: FlushBatch, fields:
   const users = byColumnId(page.batch.columns, table.columns);
   return fields.map((field) => {
     if (field.columnId === undefined) return own[field.name];
-    return users.get(field.columnId)?.map((value) => (isAbsent(value) ? null : value));
+    const values = users.get(field.columnId);
+    // Copied only where there is something to take out.
+    return values?.some(isAbsent) ? values.map((value) => (isAbsent(value) ? null : value)) : (values as FieldValues);
   });
 }
 

@@ -88,9 +88,11 @@ function utf8(at: At, rows: number): Pick<Vector, "values" | "offsets" | "lower"
     const text = texts[i] as string;
     end += ascii ? text.length : utf8Bytes(text);
     offsets[i + 1] = end;
-    if (text === "" && at(i) === null) continue;
-    if (lower === undefined || compare(text, lower) < 0) lower = text;
+    if (text === upper || (text === "" && at(i) === null)) continue;
+    // Most columns ascend, or hold few values: one look at each text is enough.
     if (upper === undefined || compare(text, upper) > 0) upper = text;
+    else if (lower === undefined || compare(text, lower) < 0) lower = text;
+    lower ??= text;
   }
   return { values, offsets, ...bounds(lower, upper) };
 }
