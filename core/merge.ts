@@ -143,15 +143,11 @@ function winningCells<C extends ColumnKey>(row: RowState<C>, stamp: Stamp, cells
       if (holds(layer, k, stamp, won.values[place] as Scalar)) won = without(won, place);
       else beaten++;
     }
-    const stays = (_: unknown, k: number) => !won.columns.includes(columns[k] as C);
     if (beaten === columns.length) layers.splice(at, 1);
-    else if (beaten > 0)
-      layers[at] = {
-        stamp: layer.stamp,
-        seq: layer.seq,
-        columns: columns.filter(stays),
-        values: values.filter(stays),
-      };
+    else if (beaten > 0) {
+      const stays = (_: unknown, k: number) => !won.columns.includes(columns[k] as C);
+      layers[at] = { ...layer, columns: columns.filter(stays), values: values.filter(stays) };
+    }
   }
   return won;
 }

@@ -108,7 +108,8 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
       );
       await tx.setMeta("installed", String(at + 1));
     });
-    const came = loaded.batches.flatMap(({ rowIds }) => rowIds).length;
+    let came = 0;
+    for (const { rowIds } of loaded.batches) came += rowIds.length;
     rows += (chunks[at] as CheckpointChunk).rows || came;
     bytes += loaded.bytes;
     host.progress({ rows, bytes, total: Math.max(total, rows) }, came);

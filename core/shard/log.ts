@@ -98,10 +98,10 @@ function packEdits(entries: readonly LogEntry[]): StoredEdits {
     ops += letter;
     hlcs += hlc;
   }
-  return { ops, hlcs, columns: columnsOf(entries) };
+  return { ops, hlcs, columns: cellsByColumn(entries) };
 }
 
-function columnsOf(entries: readonly LogEntry[]): [number, (Scalar | Absent)[]][] {
+function cellsByColumn(entries: readonly LogEntry[]): [number, (Scalar | Absent)[]][] {
   const { columns } = (entries[0] as LogEntry).cells;
   // Most pushes: all edits name the same columns.
   if (entries.every(({ cells }) => cells.columns === columns))

@@ -12,6 +12,7 @@
 import {
   type CheckpointManifest,
   type ColdAsk,
+  type LakeAdapter,
   layoutOf,
   seenRows,
   selectorsOf,
@@ -82,14 +83,15 @@ export async function checkpointFor(
   older: boolean,
 ): Promise<ServedCheckpoint> {
   const state = unwrap(await router.freshState(gatewayId));
+  const { store } = lakeOf(env, gatewayId);
   const parts = new Map<string, CursorPart>();
   const chunks: ServedChunk[] = [];
   await Promise.all(
     shardsOf(state, tables).map(async (shard) => {
       const place = { gatewayId, shard };
-      const manifest = await readCheckpoint(lakeOf(env, gatewayId).store, place);
+      const manifest = await readCheckpoint(store, place);
       if (!manifest || manifest.mapVersion !== state.map.version) return;
-      const offered = await chunksOf(env, gatewayId, state, manifest, claims, tables, older);
+      const offered = await chunksOf(store, place, state, manifest, claims, tables, older);
       if (!offered || offered.length === 0) return;
       const address = { gatewayId, shard, version: state.version };
       const standing = unwrap(
@@ -116,8 +118,8 @@ export async function checkpointFor(
 
 /** Undefined when not everything of the shard that the token may see can be given. */
 async function chunksOf(
-  env: Env,
-  gatewayId: string,
+  store: LakeAdapter,
+  shard: CheckpointPlace,
   state: TenantState,
   manifest: CheckpointManifest,
   claims: Claims,
@@ -128,8 +130,7 @@ async function chunksOf(
   for (const held of manifest.tables) {
     const schema = state.tables.find(({ table }) => table === held.table);
     if (!schema || (tables.length > 0 && !tables.includes(held.table))) continue;
-    const { store } = lakeOf(env, gatewayId);
-    const place = { gatewayId, shard: manifest.shard, run: manifest.run };
+    const place = { ...shard, run: manifest.run };
     const left = older && held.cold !== undefined ? await getColdRuns(store, place, held.cold) : [];
     // Of a row that is in several, the later one counts.
     const parts = [
