@@ -20,7 +20,7 @@ import type { TableRecord } from "./table.ts";
 import { readText } from "./text.ts";
 
 /** What cannot be a value of its column stays text, which the shard refuses with its reason. */
-export function cellOfJson(type: ColumnType, json: string): Scalar {
+function cellOfJson(type: ColumnType, json: string): Scalar {
   const value = JSON.parse(json) as unknown;
   if (value === null) return null;
   const parsed = parseValue(type, nativeOf(type, json, value));
