@@ -165,8 +165,8 @@ export class PostgresFeed implements ChangeFeed {
         const name = this.#name(record.table);
         await client.query(`DROP TRIGGER IF EXISTS lakesync_feed ON ${name}`);
         await client.query(`DROP TRIGGER IF EXISTS lakesync_feed_all ON ${name}`);
-        for (const of of ["lakesync_feeds", "lakesync_foreign"])
-          await client.query(`DELETE FROM ${this.#name(of)} WHERE table_id = $1`, [record.id]);
+        for (const own of ["lakesync_feeds", "lakesync_foreign"])
+          await client.query(`DELETE FROM ${this.#name(own)} WHERE table_id = $1`, [record.id]);
       }),
     );
   }
