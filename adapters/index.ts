@@ -19,4 +19,5 @@ export {
   migrateAdapter,
 } from "./migrate.ts";
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
+export { PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";

@@ -6,7 +6,13 @@
  *   postgres, mysql  a schema that is called as the gateway: tenants never share a table
  *   bigquery         a dataset that is called as the gateway, with the configured one before it
  */
-import { BigQueryAdapter, buildBackend, MySQLAdapter, PostgresAdapter } from "../adapters/index.ts";
+import {
+  BigQueryAdapter,
+  buildBackend,
+  MySQLAdapter,
+  PostgresAdapter,
+  type PostgresOptions,
+} from "../adapters/index.ts";
 import type { DatabaseAdapter, ShardStatus } from "../core/index.ts";
 import type { Env } from "../durable-objects/index.ts";
 import {
@@ -117,6 +123,19 @@ export function tableBackends(env: Env, gatewayId: string, lake: DatabaseAdapter
     if (error instanceof LakeSyncError && error.code === "Misconfigured") return absent(error);
     throw error;
   }
+}
+
+/** A SQL database and the schema of it that is the gateway's; undefined for a backend that is none. */
+export function databaseOf(
+  env: Env,
+  gatewayId: string,
+  name: string,
+): Result<{ readonly type: "postgres" | "mysql"; readonly options: PostgresOptions } | undefined, LakeSyncError> {
+  const leaf = backendsIn(env).backends[name];
+  if (leaf?.type !== "postgres" && leaf?.type !== "mysql") return leaf ? ok(undefined) : err(missing(env, name));
+  const secret = secretOf(env, name, leaf);
+  if (!secret.ok) return secret;
+  return ok({ type: leaf.type, options: { connectionString: secret.value, name, schema: gatewayId } });
 }
 
 function leafOf(env: Env, gatewayId: string, lake: DatabaseAdapter, name: string, leaf: LeafConfig): DatabaseAdapter {
