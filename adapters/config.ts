@@ -9,11 +9,13 @@ import { LifecycleAdapter } from "./lifecycle.ts";
  * The adapter that a gateway flushes to. A table goes to the backend that its own definition names (admin/tables), or else
  * the configuration; backends that nothing uses are not made until something does.
  * @param makeBackend makes a leaf; called once for each that is used
+ * @param makeMissing stands in for one that a table names and nobody declared; without it such a table is refused
  * @throws what `makeBackend` throws
  */
 export function buildBackend(
   config: ParsedConfig,
   makeBackend: (name: string, backend: LeafConfig) => DatabaseAdapter,
+  makeMissing: (name: string) => DatabaseAdapter | undefined = () => undefined,
 ): DatabaseAdapter {
   const made = new Map<string, DatabaseAdapter>();
   const backendOf = (name: string): DatabaseAdapter => {
@@ -42,6 +44,6 @@ export function buildBackend(
   return new CompositeAdapter({
     routes,
     ...(config.default !== undefined && { defaultAdapter: backendOf(config.default) }),
-    named: (name) => (Object.hasOwn(config.backends, name) ? backendOf(name) : undefined),
+    named: (name) => (Object.hasOwn(config.backends, name) ? backendOf(name) : makeMissing(name)),
   });
 }

@@ -167,8 +167,9 @@ export class LifecycleAdapter implements Composed {
    * Moves the rows of a table whose newest edit is older than `maxAgeMs`, and no others. Stopped anywhere, the next call
    * goes on; two at once do no harm.
    * @param nowMs milliseconds since 1970
+   * @param signal ends it between two pages
    */
-  migrateToTier(table: TableSchema, nowMs: number): Answer<TierMove> {
+  migrateToTier(table: TableSchema, nowMs: number, signal?: AbortSignal): Answer<TierMove> {
     return attempt(async () => {
       unwrap(await this.ensureSchema(table));
       const tiers = this.#tiersOf(table);
@@ -189,7 +190,7 @@ export class LifecycleAdapter implements Composed {
         moved += count;
         kept += due.length - count;
         after = rows.at(-1)?.id;
-        if (rows.length < TIER_ROWS) return { table: table.table, moved, kept };
+        if (rows.length < TIER_ROWS || signal?.aborted) return { table: table.table, moved, kept };
       }
     });
   }
@@ -219,16 +220,25 @@ async function move(tiers: Tiers, table: TableSchema, mark: Seq, due: readonly R
   return gone.size;
 }
 
-/** Moves what is due in every `LifecycleAdapter` within an adapter. Run by Cron. @param nowMs milliseconds since 1970 */
+export interface TierMigration {
+  readonly tables: readonly TableSchema[];
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Ends it between two pages; the next call goes on. */
+  readonly signal?: AbortSignal;
+}
+
+/** Moves what is due in every `LifecycleAdapter` within an adapter. Run by Cron. */
 export async function migrateToTier(
   adapter: DatabaseAdapter,
-  { tables, nowMs }: { readonly tables: readonly TableSchema[]; readonly nowMs: number },
+  { tables, nowMs, signal }: TierMigration,
 ): Promise<Result<readonly TierMove[], LakeSyncError>> {
   return attempt(async () => {
     const moves: TierMove[] = [];
     for (const table of tables)
       for (const part of within(adapter, table))
-        if (part instanceof LifecycleAdapter) moves.push(unwrap(await part.migrateToTier(table, nowMs)));
+        if (part instanceof LifecycleAdapter && !signal?.aborted)
+          moves.push(unwrap(await part.migrateToTier(table, nowMs, signal)));
     return moves;
   });
 }

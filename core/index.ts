@@ -14,12 +14,14 @@ export {
 export { HLC, HybridClock, TickingClock } from "./hlc.ts";
 export {
   checkpointDuty,
-  checkpointedShard,
   type Duties,
+  dutyOf,
+  followDuty,
   GatewayRegistry,
   MaintenanceLedger,
   type MaintenanceReport,
   type TableMaintenance,
+  tiersDuty,
 } from "./maintenance.ts";
 export * from "./merge.ts";
 export type * from "./ports/index.ts";

@@ -1,6 +1,12 @@
 import { expect, test } from "vitest";
-import { EXPIRE_EVERY_MS, MAINTENANCE_EVERY_MS, MAINTENANCE_FLUSHES, MAINTENANCE_LEASE_MS } from "../schemas/index.ts";
-import { GatewayRegistry, MaintenanceLedger } from "./maintenance.ts";
+import {
+  EXPIRE_EVERY_MS,
+  FOLLOW_AGAIN_MS,
+  MAINTENANCE_EVERY_MS,
+  MAINTENANCE_FLUSHES,
+  MAINTENANCE_LEASE_MS,
+} from "../schemas/index.ts";
+import { dutyOf, followDuty, GatewayRegistry, MaintenanceLedger, tiersDuty } from "./maintenance.ts";
 import { NodeSqlStore } from "./testing/node-sqlite.ts";
 
 const NOW = 1_795_000_000_000;
@@ -77,4 +83,44 @@ test("every gateway gets its turn, those that waited longest first", () => {
   expect(registry.due(NOW + 2, 2)).toEqual([]);
   expect(registry.due(NOW + MAINTENANCE_EVERY_MS, 5)).toEqual(["a", "b"]);
   expect(registry.due(NOW + MAINTENANCE_EVERY_MS + 1, 5)).toEqual(["c"]);
+});
+
+test("[F2] secondaries are due after each flush, and again when one came meanwhile; one that failed is left alone for a while", () => {
+  const ledger = new MaintenanceLedger(new NodeSqlStore());
+  const duty = followDuty("orders");
+  expect(ledger.flushed([duty], NOW)).toEqual([duty]);
+  expect(ledger.flushed([duty], NOW)).toEqual([]); // it was sent for
+  expect(ledger.lease(duty, "t1", NOW)).toBeDefined();
+  ledger.flushed([duty], NOW);
+  expect(ledger.settle(duty, "t1", DONE, ALL, NOW)).toBe(true);
+  ledger.lease(duty, "t2", NOW);
+  expect(ledger.settle(duty, "t2", { ...DONE, ok: false }, ALL, NOW)).toBe(false);
+  expect(ledger.flushed([duty], NOW + FOLLOW_AGAIN_MS - 1)).toEqual([]);
+  expect(ledger.due(NOW + FOLLOW_AGAIN_MS)).toEqual([duty]);
+  ledger.lease(duty, "t3", NOW + FOLLOW_AGAIN_MS);
+  expect(ledger.settle(duty, "t3", DONE, ALL, NOW + FOLLOW_AGAIN_MS)).toBe(false);
+  expect(ledger.status(NOW).find(({ table }) => table === duty)).toMatchObject({ flushes: 0 });
+  expect(dutyOf(duty)).toEqual({ kind: "follow", of: "orders" });
+  expect(dutyOf("orders")).toEqual({ kind: "lake", of: "orders" });
+});
+
+test("tiers are due by time alone, whether or not anything was flushed", () => {
+  const ledger = new MaintenanceLedger(new NodeSqlStore());
+  const duty = tiersDuty("events");
+  expect(ledger.due(NOW)).toEqual([]);
+  expect(ledger.due(NOW, [duty])).toEqual([duty]);
+  ledger.settle(duty, String(ledger.lease(duty, "t", NOW) && "t"), DONE, ALL, NOW);
+  expect(ledger.due(NOW + MAINTENANCE_EVERY_MS / 2 - 1, [duty])).toEqual([]);
+  expect(ledger.due(NOW + MAINTENANCE_EVERY_MS / 2, [duty])).toEqual([duty]);
+});
+
+test("a gateway's turn may be hurried, and never put off", () => {
+  const registry = new GatewayRegistry(new NodeSqlStore());
+  registry.register("demo");
+  expect(registry.due(NOW, 10)).toEqual(["demo"]);
+  registry.hurry("demo", NOW + 2 * MAINTENANCE_EVERY_MS);
+  registry.hurry("nobody", NOW);
+  expect(registry.due(NOW + FOLLOW_AGAIN_MS, 10)).toEqual([]);
+  registry.hurry("demo", NOW + FOLLOW_AGAIN_MS);
+  expect(registry.due(NOW + FOLLOW_AGAIN_MS, 10)).toEqual(["demo"]);
 });

@@ -1,7 +1,7 @@
 /**
  * When the lake tables of a gateway are maintained, and how that ended. Two ledgers over a synchronous SQLite:
  *
- *   MaintenanceLedger   one in each tenant: flushes since the last run of each table, the lease of the run that goes on,
+ *   MaintenanceLedger   one in each tenant: flushes since the last run of each table, checkpoint, fan-out and pair of tiers, the lease of the run that goes on,
  *                       when snapshots were expired and orphans looked for, what the last run said
  *   GatewayRegistry     one for all: which gateways there are, and when each is to be looked at again
  *
@@ -10,6 +10,7 @@
  */
 import {
   EXPIRE_EVERY_MS,
+  FOLLOW_AGAIN_MS,
   MAINTENANCE_EVERY_MS,
   MAINTENANCE_FLUSHES,
   MAINTENANCE_LEASE_MS,
@@ -42,12 +43,30 @@ export interface TableMaintenance {
   readonly report?: MaintenanceReport;
 }
 
-const CHECKPOINT = "checkpoint:";
-/** Checkpoints of shards stand in the ledger beside tables, whose names have no colon. */
-export const checkpointDuty = (shard: string): string => CHECKPOINT + shard;
-/** The shard of such an entry; undefined for a table's. */
-export const checkpointedShard = (duty: string): string | undefined =>
-  duty.startsWith(CHECKPOINT) ? duty.slice(CHECKPOINT.length) : undefined;
+/** Beside tables, whose names have no colon, the ledger has a shard's checkpoint, a table's secondaries, its tiers. */
+export const checkpointDuty = (shard: string): string => `checkpoint:${shard}`;
+export const followDuty = (table: string): string => `follow:${table}`;
+export const tiersDuty = (table: string): string => `tiers:${table}`;
+
+const DUTY = /^(?:(checkpoint|follow|tiers):)?(.*)$/s;
+
+/** What an entry of the ledger is, and of which shard or table. */
+export function dutyOf(entry: string): {
+  readonly kind: "lake" | "checkpoint" | "follow" | "tiers";
+  readonly of: string;
+} {
+  const [, kind = "lake", of = ""] = DUTY.exec(entry) ?? [];
+  return { kind: kind as ReturnType<typeof dutyOf>["kind"], of };
+}
+
+/** A gateway's turn comes as often as its tables are due: what was done a little after the last one is due at the next. */
+const everyMs = (entry: string): number => {
+  const { kind } = dutyOf(entry);
+  return kind === "follow" ? FOLLOW_AGAIN_MS : kind === "tiers" ? MAINTENANCE_EVERY_MS / 2 : MAINTENANCE_EVERY_MS;
+};
+
+/** Secondaries follow each flush. */
+const flushesUntil = (entry: string): number => (dutyOf(entry).kind === "follow" ? 1 : MAINTENANCE_FLUSHES);
 
 type Row = {
   name: string;
@@ -91,15 +110,23 @@ export class MaintenanceLedger {
         "INSERT INTO maintenance (name, flushes) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET flushes = flushes + 1",
         table,
       );
-    return this.#ask(nowMs, (row) => tables.includes(row.name) && row.flushes >= MAINTENANCE_FLUSHES);
+    return this.#ask(nowMs, (row) => tables.includes(row.name) && row.flushes >= flushesUntil(row.name));
   }
 
-  /** Tables that time has made due. */
-  due(nowMs: number): string[] {
+  /**
+   * What time has made due.
+   * @param known entries that are there whether or not anything was flushed: what no flush tells of may be due, too
+   */
+  due(nowMs: number, known: readonly string[] = []): string[] {
+    if (known.length > 0)
+      this.#sql.exec(
+        "INSERT INTO maintenance (name) SELECT value FROM json_each(?) WHERE true ON CONFLICT (name) DO NOTHING",
+        JSON.stringify(known),
+      );
     return this.#ask(
       nowMs,
       (row) =>
-        (row.flushes > 0 && row.last_ms + MAINTENANCE_EVERY_MS <= nowMs) ||
+        ((row.flushes > 0 || dutyOf(row.name).kind === "tiers") && row.last_ms + everyMs(row.name) <= nowMs) ||
         row.expired_ms + EXPIRE_EVERY_MS <= nowMs ||
         row.cleaned_ms + ORPHANS_EVERY_MS <= nowMs,
     );
@@ -131,21 +158,27 @@ export class MaintenanceLedger {
     };
   }
 
-  /** Ends a run; one whose lease is another's by now is not heard. What failed stays due. */
-  settle(table: string, token: string, report: MaintenanceReport, duties: Duties, nowMs: number): void {
+  /**
+   * Ends a run; one whose lease is another's by now is not heard. What failed stays due; a secondary that did is left alone for a while.
+   * @returns whether so many flushes came meanwhile that another run is due
+   */
+  settle(table: string, token: string, report: MaintenanceReport, duties: Duties, nowMs: number): boolean {
     const row = this.#row(table);
-    if (row?.token !== token) return;
+    if (row?.token !== token) return false;
     const done = report.ok;
+    const flushes = done ? row.flushes - row.taken : row.flushes;
     this.#sql.exec(
-      `UPDATE maintenance SET token = '', until_ms = 0, asked_ms = 0, taken = 0, last_ms = ?, report = ?,
+      `UPDATE maintenance SET token = '', until_ms = 0, asked_ms = ?, taken = 0, last_ms = ?, report = ?,
         flushes = ?, expired_ms = ?, cleaned_ms = ? WHERE name = ?`,
+      !done && dutyOf(table).kind === "follow" ? nowMs + FOLLOW_AGAIN_MS : 0,
       nowMs,
       JSON.stringify(report),
-      done ? row.flushes - row.taken : row.flushes,
+      flushes,
       done && duties.expire ? nowMs : row.expired_ms,
       done && duties.orphans ? nowMs : row.cleaned_ms,
       table,
     );
+    return done && flushes >= flushesUntil(table);
   }
 
   status(nowMs: number): TableMaintenance[] {
@@ -161,7 +194,7 @@ export class MaintenanceLedger {
   }
 }
 
-/** All gateways that have anything in the lake. */
+/** All gateways that were ever flushed. */
 export class GatewayRegistry {
   readonly #sql: SqlStore;
 
@@ -175,6 +208,11 @@ export class GatewayRegistry {
   /** Called again, it does nothing. */
   register(gatewayId: string): void {
     this.#sql.exec("INSERT INTO gateways (gateway) VALUES (?) ON CONFLICT (gateway) DO NOTHING", gatewayId);
+  }
+
+  /** A gateway's turn comes earlier than it would. */
+  hurry(gatewayId: string, nextMs: number): void {
+    this.#sql.exec("UPDATE gateways SET next_ms = min(next_ms, ?) WHERE gateway = ?", nextMs, gatewayId);
   }
 
   /** Gateways whose turn it is, those that have waited longest first; their next turn is set. */

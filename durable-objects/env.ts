@@ -1,4 +1,5 @@
 /** Bindings of the gateway's Worker; `wrangler.toml` declares them. */
+import type { LakeSyncConfig } from "../schemas/index.ts";
 import type { Catalogue } from "./catalogue/index.ts";
 import type { Hub } from "./hub/index.ts";
 import type { Shard } from "./shard/index.ts";
@@ -46,6 +47,8 @@ export interface Env {
   readonly HOT_LEAVE_EDITS?: string;
   /** "on" where bindings are passed on to Postgres as they are: new rows go by COPY, which Hyperdrive may not know. */
   readonly POSTGRES_COPY?: string;
+  /** Backends and which tables go there, instead of those that the Worker was made with: `lakesync.config.ts`, or its JSON. */
+  readonly LAKESYNC_CONFIG?: LakeSyncConfig | string;
 }
 
 /** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */

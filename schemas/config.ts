@@ -41,6 +41,8 @@ const backendSchema = z.discriminatedUnion("type", [
     env: variable("an environment variable"),
     dataset: z.string().regex(/^[A-Za-z0-9_]{1,1024}$/, { error: "A dataset's name has letters, digits and _." }),
     location: z.string().min(1).optional(),
+    /** Another address than Google's: of your own network, or of an emulator. */
+    endpoint: z.url({ protocol: /^https?$/ }).optional(),
   }),
   z.strictObject({ type: z.literal("fan-out"), primary: name, secondaries: z.array(name).min(1) }),
   z.strictObject({
@@ -110,8 +112,50 @@ export function parseConfig(input: unknown): Result<ParsedConfig, LakeSyncError>
       `backends.${ring}`,
       "It is made of itself, by way of its parts; a backend ends in one that is not made of others.",
     );
+  for (const [own, backend] of Object.entries(config.backends)) {
+    const problem = backend.type === "lifecycle" ? tierProblem(config, backend) : undefined;
+    if (problem) return misconfigured(`backends.${own}`, problem);
+  }
   return ok(config);
 }
+
+function tierProblem(config: ParsedConfig, { hot, cold }: BackendConfig & { type: "lifecycle" }): string | undefined {
+  if (!letsGo(config, hot.backend))
+    return `Its hot tier, ${hot.backend}, cannot let rows go; take Postgres or MySQL (or those composed) for hot, and a lake or warehouse for cold.`;
+  const places = new Set(leavesOf(config, hot.backend).map(([, leaf]) => placeOf(leaf)));
+  const both = leavesOf(config, cold.backend).find(([, leaf]) => places.has(placeOf(leaf)));
+  return both && `${both[0]} would be in both tiers, and rows that move would be lost; give cold a place of its own.`;
+}
+
+/** Whether a backend can be, or be part of, a hot tier. */
+function letsGo(config: ParsedConfig, name: string): boolean {
+  const backend = config.backends[name] as BackendConfig;
+  if (backend.type === "fan-out") return letsGo(config, backend.primary);
+  if (backend.type === "lifecycle") return letsGo(config, backend.hot.backend) && letsGo(config, backend.cold.backend);
+  return backend.type === "postgres" || backend.type === "mysql";
+}
+
+/** What tells a leaf's tables from those of another; in a gateway there is one lake. */
+const placeOf = (leaf: LeafConfig): string =>
+  leaf.type === "iceberg"
+    ? "lake"
+    : leaf.type === "bigquery"
+      ? `${leaf.env} ${leaf.dataset}`
+      : (leaf.binding ?? `env ${leaf.env}`);
+
+/** A backend and those that it is made of, as `within` goes through their adapters: the outermost first. */
+export function withinBackend({ backends }: ParsedConfig, name: string): [name: string, BackendConfig][] {
+  const backend = backends[name];
+  if (!backend) return [];
+  return [
+    [name, backend],
+    ...partsOfBackend(backend).flatMap((part) => withinBackend({ backends } as ParsedConfig, part)),
+  ];
+}
+
+/** The backends that a backend's data ends in. */
+export const leavesOf = (config: ParsedConfig, name: string): [name: string, LeafConfig][] =>
+  withinBackend(config, name).filter((each): each is [string, LeafConfig] => partsOfBackend(each[1]).length === 0);
 
 function reaches({ backends }: ParsedConfig, from: string, to: string, seen = new Set<string>()): boolean {
   if (seen.has(from)) return false;

@@ -4,6 +4,7 @@ export * from "./chunk.ts";
 export * from "./config.ts";
 export * from "./delta.ts";
 export * from "./errors.ts";
+export * from "./gateway-config.ts";
 export * as proto from "./gen/lakesync_pb.js";
 export * from "./hlc.ts";
 export * from "./ids.ts";

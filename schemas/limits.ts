@@ -128,6 +128,10 @@ export const GARBAGE_MAX = 20_000;
 export const MAINTENANCE_FLUSHES = 8;
 /** With fewer flushes a table waits this long. Milliseconds. */
 export const MAINTENANCE_EVERY_MS = 3600 * SECOND;
+/** A secondary that could not catch up is tried again by a flush or by Cron, which comes every five minutes. Milliseconds. */
+export const FOLLOW_AGAIN_MS = 4 * 60 * SECOND;
+/** A run of a secondary's catching up, or of a move between tiers; what is left over is the next one's. Milliseconds. */
+export const BACKENDS_RUN_MS = 60 * SECOND;
 /** Expiry reads the manifests of all snapshots that stay, orphan removal lists all files. Milliseconds. */
 export const EXPIRE_EVERY_MS = 6 * 3600 * SECOND;
 export const ORPHANS_EVERY_MS = 24 * 3600 * SECOND;

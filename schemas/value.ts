@@ -206,7 +206,7 @@ function jsonText(value: unknown): string | undefined {
 }
 
 /** JSON text as `JSON.stringify` writes it, or undefined when it is not JSON. */
-function canonicalJson(text: string): string | undefined {
+export function canonicalJson(text: string): string | undefined {
   try {
     return JSON.stringify(JSON.parse(text));
   } catch {
@@ -269,6 +269,9 @@ export function bytesToBase64(bytes: Uint8Array): string {
   for (let at = 0; at < bytes.length; at += CHUNK) binary += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
   return btoa(binary);
 }
+
+export const bytesToHex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export function base64ToBytes(base64: string): Uint8Array {
   const binary = atob(base64);

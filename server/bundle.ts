@@ -10,6 +10,7 @@ const ROOT = join(import.meta.dirname, "..");
 const SOURCES = [
   "{schemas,core,lake,adapters,durable-objects,worker}/**/*.{ts,js,wasm}",
   "wrangler.toml",
+  "lakesync.config.ts",
   "package-lock.json",
 ];
 

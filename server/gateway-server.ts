@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { SignJWT } from "jose";
 import { convertV4MiniflareOptions, Miniflare, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
+import { type LakeSyncConfig, parseGatewayConfig } from "../schemas/index.ts";
 import { workerBundle } from "./bundle.ts";
 
 export interface GatewayServerOptions {
@@ -32,6 +33,11 @@ export interface GatewayServerOptions {
    * sees them as Hyperdrive bindings.
    */
   readonly backends?: Readonly<Record<string, string>>;
+  /**
+   * Backends made of these and of others, and which tables go there (docs/backends.md), instead of `lakesync.config.ts`. Variables
+   * that it names are taken from `vars`, or else from this process's environment.
+   */
+  readonly config?: LakeSyncConfig;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
@@ -48,7 +54,9 @@ export class GatewayServer {
   #url: URL | undefined;
   #cron: NodeJS.Timeout | undefined;
 
+  /** @throws `Misconfigured`, with the key and the remedy, when `config` is wrong */
   constructor(options: GatewayServerOptions) {
+    if (options.config) parseGatewayConfig(options.config);
     this.#options = options;
   }
 
@@ -64,6 +72,7 @@ export class GatewayServer {
       vars,
       entry,
       backends,
+      config,
     } = this.#options;
     const { modules, root } = await workerBundle(entry);
     const { workerOptions } = unstable_getMiniflareWorkerOptions(
@@ -75,7 +84,12 @@ export class GatewayServer {
     if (persist) await mkdir(persist, { recursive: true });
     // wrangler's type of the same options differs from Miniflare's in what may be undefined.
     const { assets: site, ...worker } = workerOptions as unknown as V4WorkerOptions;
-    const bindings = { ...worker.bindings, JWT_SECRET: jwtSecret, POSTGRES_COPY: "on", ...vars };
+    const bindings = {
+      ...worker.bindings,
+      ...{ JWT_SECRET: jwtSecret, POSTGRES_COPY: "on" },
+      ...(config && { LAKESYNC_CONFIG: JSON.stringify(config), ...secretsOf(config) }),
+      ...vars,
+    };
     const options = convertV4MiniflareOptions({
       workers: [
         {
@@ -133,4 +147,12 @@ export class GatewayServer {
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }
+}
+
+/** Variables that backends name, as far as this process has them. */
+function secretsOf({ backends }: LakeSyncConfig): Record<string, string> {
+  const names = Object.values(backends).flatMap((backend) => ("env" in backend && backend.env ? [backend.env] : []));
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  );
 }

@@ -139,8 +139,13 @@ async function edit(world: World, device: Device, ops: readonly Op[], tab?: numb
 
 /** [H1] What a device writes is newer than all that it ever had accepted. */
 async function stampedLate({ oracle }: World, { disk, apps }: Device): Promise<string | undefined> {
-  const [row] = (await disk.look("SELECT printf('%016x', max(hlc)) FROM lakesync_outbox HAVING max(hlc) > 0")).rows;
-  const accepted = oracle.newestOf(apps[0]?.db?.clientId ?? "");
+  const newest = "SELECT printf('%016x', hlc), row_id FROM lakesync_outbox ORDER BY hlc DESC LIMIT 1";
+  const [row] = (await disk.look(newest)).rows;
+  const client = apps[0]?.db?.clientId ?? "";
+  const accepted = oracle.newestOf(client);
   if (!row || String(row[0]) > accepted) return undefined;
+  // The tab that leads may have pushed this very edit before the one that wrote it hears of its commit.
+  for (const edit of oracle.edits())
+    if (edit.client === client && edit.hlc === row[0] && edit.rowId === row[1]) return undefined;
   return `stamps an edit ${row[0]}, and had ${accepted} accepted before`;
 }

@@ -59,6 +59,7 @@ TenantEngine.prototype.putRules = function (rules: SyncRules) {
 };
 
 MaintenanceLedger.prototype.settle = function (table, token, report, duties, nowMs) {
-  settle.call(this, table, token, report, duties, nowMs);
+  const again = settle.call(this, table, token, report, duties, nowMs);
   ears?.maintained(table, report);
+  return again;
 };

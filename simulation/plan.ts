@@ -256,7 +256,7 @@ function withTabs(plan: Plan): Plan {
         kind: "tab",
         device: write.device,
         how,
-        tab: "leader" as const,
+        tab: random.chance(0.6) ? "leader" : (write.tab ?? 0),
       };
     return { at: random.int(0, plan.endMs), kind: "tab", device: random.pick(browsers), how, tab };
   });

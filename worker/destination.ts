@@ -1,6 +1,6 @@
 /**
- * Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its own catalogue or another, or the database that
- * a table's schema names.
+ * Where flushes go: the gateway's Iceberg tables in its R2 bucket, through its own catalogue or another, or the backend that
+ * a table's schema or the configuration names.
  */
 import { zstdDecompressSync } from "node:zlib";
 import parquetWasm from "parquet-wasm/esm/parquet_wasm_bg.wasm";

@@ -7,18 +7,20 @@ import {
   type FlushSummary,
   failedFlush,
   flushOnce,
+  followDuty,
 } from "../core/index.ts";
 import { ask, type Env, type FlushMessage, Router } from "../durable-objects/index.ts";
-import { err, LakeSyncError, type Result, unwrap } from "../schemas/index.ts";
-import { backendOf, LAKE } from "./backends.ts";
+import { err, LakeSyncError, type Result, type TableSchema, unwrap } from "../schemas/index.ts";
+import { backendsIn } from "./backends.ts";
 import { leaveHot } from "./checkpoint/leave.ts";
+import { upkeepOf } from "./config.ts";
 import { destinationFor } from "./destination.ts";
 import { noteFlush, sendFor } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
 
 /** Flushes everything that was in a shard's log when called. @param atOnce also where a flush that failed rests */
 export async function flushShard(env: Env, message: FlushMessage, atOnce = false): Promise<FlushSummary> {
-  const written: string[] = [];
+  const written: TableSchema[] = [];
   const windows = new Set<string>();
   const destination = destinationFor(env, message.gatewayId);
   const summary = await flushOnce({
@@ -29,10 +31,16 @@ export async function flushShard(env: Env, message: FlushMessage, atOnce = false
     atOnce,
   }).catch(failedFlush);
   await destination.close();
-  if (summary.state === "flushed") written.push(checkpointDuty(message.shard));
   if (summary.state === "flushed" && windows.size > 0) await letGo(env, message);
-  await noteFlush(env, message.gatewayId, written);
+  const checkpoints = summary.state === "flushed" ? [checkpointDuty(message.shard)] : [];
+  await noteFlush(env, message.gatewayId, [...written.flatMap((table) => dutiesAfter(env, table)), ...checkpoints]);
   return summary;
+}
+
+/** What a flush of a table makes due, now or after some more of them. */
+function dutiesAfter(env: Env, table: TableSchema): string[] {
+  const { lakeFirst, secondaries } = upkeepOf(backendsIn(env), table);
+  return [...(lakeFirst ? [table.table] : []), ...(secondaries.length > 0 ? [followDuty(table.table)] : [])];
 }
 
 /** What has grown older than its table's window. What goes wrong here is made good after the next flush. */
@@ -51,10 +59,10 @@ async function letGo(env: Env, { gatewayId, shard }: FlushMessage): Promise<void
 
 /**
  * A bug in a destination is a failure of its batch, told and counted like any other (F3).
- * @param written takes the names of the lake's tables that something was written to
+ * @param written takes the tables that something was written to
  * @param windows takes the names of tables with a hot window
  */
-function guarded(adapter: DatabaseAdapter, written: string[], windows: Set<string>): FlushDeps["destination"] {
+function guarded(adapter: DatabaseAdapter, written: TableSchema[], windows: Set<string>): FlushDeps["destination"] {
   const guard = async <T>(answer: Promise<Result<T, LakeSyncError>>): Promise<Result<T, LakeSyncError>> => {
     try {
       return await answer;
@@ -69,8 +77,7 @@ function guarded(adapter: DatabaseAdapter, written: string[], windows: Set<strin
       const receipt = await guard(adapter.insertDeltas(batch));
       const { table } = batch;
       if (table.hot) windows.add(table.table);
-      if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0 && backendOf(table) === LAKE)
-        written.push(table.table);
+      if (receipt.ok && receipt.value.rows + receipt.value.deltas > 0) written.push(table);
       return receipt;
     },
   };

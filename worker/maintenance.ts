@@ -1,19 +1,20 @@
 /**
  * The lake's maintenance, as the Worker runs it (docs/lake.md):
  *
- *   a flush landed     the tenant counts it; a table with enough of them is sent for
- *   Cron               the registry says which gateways' turn it is, each tenant which of its tables are due
- *   message            one run for one table, or of one shard's checkpoint, under the tenant's lease; what is left over is
- *                      sent for again
+ *   a flush landed     the tenant counts it; a table with enough of them is sent for, and secondaries at once
+ *   Cron               the registry says which gateways' turn it is, each tenant what is due there
+ *   message            one run for one table, or of one shard's checkpoint, or of a table's secondaries or tiers (follow.ts), under
+ *                      the tenant's lease; what is left over is sent for again
  *
  * Messages are hints: what is due stays due until a run was settled, and Cron comes again.
  */
-import { checkpointedShard, type Duties, type MaintenanceReport } from "../core/index.ts";
+import { type Duties, dutyOf, type MaintenanceReport } from "../core/index.ts";
 import { ask, call, type Env, type MaintenanceMessage, REGISTRY } from "../durable-objects/index.ts";
 import { maintain } from "../lake/index.ts";
 import { err, GATEWAYS_PER_CRON, LakeSyncError, ok, type Result } from "../schemas/index.ts";
 import { checkpointShard } from "./checkpoint/make.ts";
 import { lakeOf } from "./destination.ts";
+import { ageTable, dutiesOf, followTable } from "./follow.ts";
 import { log } from "./middleware/log.ts";
 
 /** Messages of one sendBatch. */
@@ -28,11 +29,11 @@ export async function sendFor(env: Env, messages: readonly MaintenanceMessage[])
     await env.MAINTENANCE_QUEUE.sendBatch(messages.slice(at, at + MESSAGES_MAX).map((body) => ({ body })));
 }
 
-/** After a flush of these tables. What goes wrong here is made good by the next flush, or by Cron. */
-export async function noteFlush(env: Env, gatewayId: string, tables: readonly string[]): Promise<void> {
-  if (tables.length === 0) return;
+/** After a flush that these entries of the ledger count. What goes wrong here is made good by the next flush, or by Cron. */
+export async function noteFlush(env: Env, gatewayId: string, entries: readonly string[]): Promise<void> {
+  if (entries.length === 0) return;
   try {
-    const due = await call("tenant", tenantOf(env, gatewayId).flushed(gatewayId, [...tables]));
+    const due = await call("tenant", tenantOf(env, gatewayId).flushed(gatewayId, [...entries]));
     if (!due.ok) throw due.error;
     await sendFor(
       env,
@@ -52,7 +53,10 @@ export async function planMaintenance(env: Env): Promise<number> {
     const some = gateways.value.slice(at, at + CONCURRENCY);
     const messages = await Promise.all(
       some.map(async (gatewayId): Promise<MaintenanceMessage[]> => {
-        const due = await call("tenant", tenantOf(env, gatewayId).maintenanceDue(gatewayId));
+        const due = await call(
+          "tenant",
+          tenantOf(env, gatewayId).maintenanceDue(gatewayId, await dutiesOf(env, gatewayId)),
+        );
         if (due.ok) return due.value.map((duty) => ({ gatewayId, duty }));
         log("error", { event: "maintenance", gatewayId, error: due.error.message });
         return [];
@@ -78,19 +82,21 @@ export async function maintainOne(
   const duties = await ask<Duties | undefined>("tenant", tenant.leaseMaintenance(gatewayId, duty, token));
   if (!duties.ok) return duties;
   if (!duties.value) return { ok: true, value: "busy" };
-  const shard = checkpointedShard(duty);
+  const { kind, of } = dutyOf(duty);
+  const runs = {
+    lake: () => maintainTable(env, gatewayId, of, duties.value as Duties),
+    checkpoint: () => checkpointShard(env, gatewayId, of, asked),
+    follow: () => followTable(env, gatewayId, of),
+    tiers: () => ageTable(env, gatewayId, of),
+  };
   const started = Date.now();
-  const report = await told(
-    started,
-    shard === undefined
-      ? maintainTable(env, gatewayId, duty, duties.value)
-      : checkpointShard(env, gatewayId, shard, asked),
-  );
+  const report = await told(started, runs[kind]());
+  if (report.ok && report.written === true) await noteFlush(env, gatewayId, [of]);
   const settled = await call(
     "tenant",
     tenant.settleMaintenance(gatewayId, duty, token, { report: { ...report }, duties: duties.value }),
   );
-  return settled.ok ? { ok: true, value: report } : settled;
+  return settled.ok ? { ok: true, value: { ...report, more: report.more || settled.value } } : settled;
 }
 
 /** A run's report, whatever became of it. */

@@ -251,7 +251,7 @@ function adminPaths(): JsonObject {
     "/v1/{gatewayId}/admin/backends": {
       get: operation({
         id: "getBackends",
-        summary: "The lake and the databases that there are, by their bindings' names, and which table is in which.",
+        summary: "The lake and the other backends that there are, by name, and which table is in which.",
         codes: SIGNED,
         answer: media({ type: "object", additionalProperties: true }),
       }),
@@ -265,6 +265,12 @@ function adminPaths(): JsonObject {
           properties: { tables: { type: "object", additionalProperties: { type: "string" } } },
         }),
         answer: media({ type: "object", additionalProperties: true }),
+      }),
+      post: operation({
+        id: "runBackends",
+        summary: "What queue and Cron do, now: secondaries catch up, rows that are due change their tier.",
+        codes: [...SIGNED, "Unavailable"],
+        answer: media({ type: "object", properties: { tables: { type: "array", items: { type: "object" } } } }),
       }),
     },
     "/v1/{gatewayId}/admin/sync-rules": {

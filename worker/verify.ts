@@ -10,7 +10,8 @@ import { layoutOf, TableDigest } from "../core/index.ts";
 import { call, type Env, Router } from "../durable-objects/index.ts";
 import { lakeContent } from "../lake/index.ts";
 import { type TableSchema, unwrap } from "../schemas/index.ts";
-import { backendOf, LAKE } from "./backends.ts";
+import { backendsIn } from "./backends.ts";
+import { upkeepOf } from "./config.ts";
 import { lakeOf } from "./destination.ts";
 
 interface TableVerdict {
@@ -61,7 +62,8 @@ async function verdictOf(
   held: string | undefined,
 ): Promise<TableVerdict> {
   const now = TableDigest.sum(shards.map(({ counted }) => counted));
-  const content = backendOf(table) === LAKE ? await lakeContent(lakeOf(env, gatewayId), table) : undefined;
+  const { lakeFirst } = upkeepOf(backendsIn(env), table);
+  const content = lakeFirst ? await lakeContent(lakeOf(env, gatewayId), table) : undefined;
   const said = content && TableDigest.sum(Object.values(content.said)).content;
   const current = shards.every(({ flushed }) => flushed);
   const lake = content && {

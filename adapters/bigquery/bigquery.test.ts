@@ -24,12 +24,15 @@ const DONE: Reply = { status: 200, body: { jobComplete: true, schema: { fields: 
 
 /** A server that gives these answers, then `DONE`. */
 async function serving(replies: Reply[]) {
-  const requests: { authorization: string; path: string }[] = [];
+  const requests: { authorization: string; path: string; body: string }[] = [];
   const server = createServer((request, response) => {
-    requests.push({ authorization: String(request.headers.authorization), path: String(request.url) });
-    request.resume().on("end", () => {
-      const { status, body } = replies.shift() ?? DONE;
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk) => chunks.push(chunk));
+    request.on("end", () => {
+      const body = Buffer.concat(chunks).toString();
+      requests.push({ authorization: String(request.headers.authorization), path: String(request.url), body });
+      const reply = replies.shift() ?? DONE;
+      response.writeHead(reply.status, { "content-type": "application/json" }).end(JSON.stringify(reply.body));
     });
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -153,4 +156,30 @@ test("an answer in pages, of a job that takes its time, is read to its end", asy
     "/bigquery/v2/projects/local/queries/job-1?location=europe-west1&timeoutMs=60000",
     "/bigquery/v2/projects/local/queries/job-1?location=europe-west1&pageToken=next%2F1",
   ]);
+});
+
+test("a dataset that is missing is made where that is asked for, in its location, and only then", async () => {
+  const missing = fault(404, "notFound", "Not found: Dataset proj:app");
+  const open = (endpoint: string, makeDataset: boolean) =>
+    new BigQueryAdapter({ endpoint, dataset: "app", location: "europe-west1", makeDataset });
+  for (const answer of [{ status: 200, body: {} }, fault(409, "duplicate", "Already Exists: Dataset proj:app")]) {
+    const { endpoint, requests } = await serving([missing, answer]);
+    expect(await open(endpoint, true).ensureSchema(TABLE)).toEqual({ ok: true, value: undefined });
+    const [asked, made] = requests;
+    expect(asked?.path).toBe("/bigquery/v2/projects/local/datasets/app");
+    expect(made?.path).toBe("/bigquery/v2/projects/local/datasets");
+    expect(JSON.parse(made?.body ?? "")).toEqual({
+      datasetReference: { projectId: "local", datasetId: "app" },
+      location: "europe-west1",
+    });
+  }
+  const there = await serving([]);
+  expect(await open(there.endpoint, true).ensureSchema(TABLE)).toMatchObject({ ok: true });
+  expect(there.requests.filter(({ path }) => path.endsWith("/datasets"))).toEqual([]);
+  const { endpoint, requests } = await serving([missing]);
+  expect(await open(endpoint, false).ensureSchema(TABLE)).toMatchObject({
+    ok: false,
+    error: { code: "DestinationRefused", message: expect.stringContaining("Is there a dataset app in project local") },
+  });
+  expect(requests).toHaveLength(1);
 });

@@ -61,8 +61,10 @@ export interface BigQueryOptions {
   readonly credentials?: string;
   /** Of the dataset; by default the service account's. */
   readonly projectId?: string;
-  /** It has to be there. */
+  /** It has to be there, unless `makeDataset` is set. */
   readonly dataset: string;
+  /** Makes the dataset where it is missing; the service account needs Data Editor (or User) on the project for that. */
+  readonly makeDataset?: boolean;
   /** Of the dataset, such as `europe-west1`; needed where it is not in the US or EU. */
   readonly location?: string;
   /** Another address than Google's: an emulator. */
@@ -76,6 +78,7 @@ export interface BigQueryOptions {
 export class BigQueryAdapter implements DatabaseAdapter {
   readonly #rest: BigQueryRest;
   readonly #chance: () => number;
+  readonly #makeDataset: boolean;
   /** Tables that are ready, with their schema's version. */
   readonly #ready = new Map<string, number>();
 
@@ -89,6 +92,7 @@ export class BigQueryAdapter implements DatabaseAdapter {
     const account: ServiceAccount | undefined =
       credentials === undefined && options.endpoint !== undefined ? undefined : parseServiceAccount(credentials ?? "");
     this.#chance = options.chance ?? Math.random;
+    this.#makeDataset = options.makeDataset ?? false;
     this.#rest = new BigQueryRest({
       ...{ endpoint, dataset, location },
       projectId: options.projectId ?? account?.project_id ?? "local",
@@ -127,10 +131,15 @@ export class BigQueryAdapter implements DatabaseAdapter {
 
   /** @param make whether to make the tables that it is known by */
   async #known({ table }: TableSchema, make = false) {
-    if (make && this.#ready.size === 0) await this.#rest.query(BOOKKEEPING);
+    if (make && this.#ready.size === 0) await this.#keepBooks();
     const [row] = await this.#rest.query(KNOWN, { tbl: table }).catch(noneWhereMissing);
     if (!row) return undefined;
     return { version: Number(row.version), columns: JSON.parse(row.columns ?? "[]") as Pick<Column, "id" | "type">[] };
+  }
+
+  async #keepBooks(): Promise<void> {
+    if (this.#makeDataset) await this.#rest.makeDataset();
+    await this.#rest.query(BOOKKEEPING);
   }
 
   insertDeltas(batch: FlushBatch): Answer<FlushReceipt> {

@@ -116,6 +116,17 @@ export class BigQueryRest {
     if (answer.status?.errorResult) throwFirst([answer.status.errorResult]);
   }
 
+  /** Makes the dataset where it is missing; one that somebody else made meanwhile will do. @throws LakeSyncError */
+  async makeDataset(): Promise<void> {
+    const { projectId, dataset: datasetId, location } = this.#options;
+    const unless = (key: "status" | "reason", expected: unknown) => (error: unknown) => {
+      if (!(error instanceof LakeSyncError) || error.details[key] !== expected) throw error;
+    };
+    if (await this.#send("GET", "/bigquery/v2", `datasets/${datasetId}`).catch(unless("status", 404))) return;
+    const body = { datasetReference: { projectId, datasetId }, ...(location !== undefined && { location }) };
+    await this.#send("POST", "/bigquery/v2", "datasets", JSON.stringify(body)).catch(unless("reason", "duplicate"));
+  }
+
   #at(job: Answer["jobReference"]): string {
     return job?.location ? `location=${encodeURIComponent(job.location)}&` : "";
   }

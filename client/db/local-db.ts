@@ -12,7 +12,7 @@ import { FORMAT, type MetaKey, SETUP_SQL } from "./bookkeeping.ts";
 import type { Backend, Driver, ResultSet, SqlParam, SqlValue, TableUse } from "./driver.ts";
 import { Mutex } from "./mutex.ts";
 import { type DeviceColumn, type DeviceTable, dropInsertTriggerSql, type SchemaSpec, triggersSql } from "./schema.ts";
-import { OUTBOX } from "./table-watch.ts";
+import { OUTBOX, TABLES } from "./table-watch.ts";
 import { TableRegistry } from "./tables.ts";
 
 export interface LocalDBOptions {
@@ -84,7 +84,15 @@ export class Transaction implements Queryable {
 
   /** Makes sure that a synced table with these columns is there. */
   async ensureTable(name: string, columns: readonly DeviceColumn[], declared = false): Promise<DeviceTable> {
-    return this.tables.ensure(this.#driver, name, columns, declared);
+    const before = this.tables.byName.get(name);
+    const table = await this.tables.ensure(this.#driver, name, columns, declared);
+    if (table !== before) this.#writes.add(TABLES); // other tabs read it anew
+    return table;
+  }
+
+  /** Reads the tables as they are: another tab may have made some, or added columns. */
+  reload(): Promise<void> {
+    return this.tables.reload(this.#driver);
   }
 
   /** Fills a table without asking at each row whether it is tracked: in bulk that costs a fifth. Remote rows only. */
@@ -259,7 +267,7 @@ export class LocalDB implements Queryable {
 
   /** @internal The client id as it is on disk: another tab may have renewed it. */
   async refresh(): Promise<void> {
-    const id = await this.transaction((tx) => tx.getMeta("client_id"));
+    const id = await this.once((tx) => tx.getMeta("client_id"));
     if (id) this.#clientId = id as ClientId;
   }
 

@@ -6,7 +6,7 @@
  *   lakesync_rows_todos  what the gateway is known to hold of each row, see bookkeeping.ts
  *   triggers             write each change into lakesync_outbox, in the statement's own transaction (C1, C8)
  */
-import { type ColumnType, LakeSyncError, parseIdentifier, type Scalar } from "../../schemas/index.ts";
+import { bytesToHex, type ColumnType, LakeSyncError, parseIdentifier, type Scalar } from "../../schemas/index.ts";
 import type { SqlValue } from "./driver.ts";
 import { type DeviceType, SQL_TYPES, toStored } from "./values.ts";
 
@@ -63,7 +63,7 @@ function literal(value: SqlValue): string {
   if (value === null) return "NULL";
   if (typeof value === "string") return `'${value.replaceAll("'", "''")}'`;
   if (typeof value !== "object") return String(value);
-  return `x'${[...value].map((byte) => byte.toString(16).padStart(2, "0")).join("")}'`;
+  return `x'${bytesToHex(value)}'`;
 }
 
 /** CREATE TABLE for a synced table and its bookkeeping. */

@@ -13,6 +13,9 @@ const UPDATE = 23;
 /** Of LakeSync's own tables, the one that queries of an app may look at: what waits (through lakesync_pending). */
 export const OUTBOX = "lakesync_outbox";
 
+/** Stands for the synced tables themselves: there are more, or they have other columns. */
+export const TABLES = "lakesync_tables";
+
 const isOwn = (table: string): boolean => /^(?:lakesync|sqlite)_/.test(table) && table !== OUTBOX;
 
 export class TableWatch {

@@ -17,6 +17,7 @@ import {
   base64ToBytes,
   bytesToBase64,
   type ColumnType,
+  canonicalJson,
   checkScalar,
   err,
   isScalar,
@@ -92,7 +93,7 @@ export function fromOutbox(type: DeviceType, value: unknown): Result<Scalar, Val
     case "bytes":
       return checkScalar(type, bytesToBase64(hexToBytes(value as string)));
     case "json":
-      return checkScalar(type, compactJson(value as string));
+      return checkScalar(type, canonicalJson(value as string) ?? (value as string));
     default:
       return checkScalar(type, value);
   }
@@ -119,14 +120,6 @@ export function assertType(table: string, column: string, type: DeviceType, scal
     `The gateway holds ${JSON.stringify(scalar).slice(0, 60)} in ${table}.${column}, which this app declares as ${type}. Make them agree.`,
     { table, column },
   );
-}
-
-function compactJson(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text));
-  } catch {
-    return text;
-  }
 }
 
 function hexToBytes(hex: string): Uint8Array {

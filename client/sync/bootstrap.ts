@@ -10,6 +10,7 @@
  * does it all.
  */
 import {
+  bytesToHex,
   type ClientId,
   type DeltaBatch,
   decodeBatch,
@@ -139,10 +140,8 @@ async function loadOnce(host: Installation, { name, sha256: expected }: Checkpoi
   return { batches: decoded, bytes: zipped.length };
 }
 
-const sha256Of = async (bytes: Uint8Array): Promise<string> => {
-  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-};
+const sha256Of = async (bytes: Uint8Array): Promise<string> =>
+  bytesToHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)));
 
 const damaged = (name: string): LakeSyncError =>
   new LakeSyncError("Corrupt", `The chunk ${name} has another checksum than the gateway said.`);

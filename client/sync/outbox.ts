@@ -37,6 +37,7 @@ type EntryRow = readonly [hlc: string, tbl: number, op: "I" | "U" | "D", rowId: 
 /** The oldest entries, up to a number and about so many bytes; at least one when there is one. */
 export function readOutbox(db: LocalDB, max: number, maxBytes: number): Promise<OutboxEntry[]> {
   return db.once(async (tx) => {
+    if (db.platform.tabs) await tx.reload();
     const { rows } = await tx.run(
       `SELECT ${HLC_TEXT_SQL}, tbl, op, row_id, cells FROM lakesync_outbox ORDER BY hlc LIMIT ?`,
       [max],

@@ -9,6 +9,7 @@
 import { DurableObject } from "cloudflare:workers";
 import {
   type Duties,
+  dutyOf,
   GatewayRegistry,
   MaintenanceLedger,
   type MaintenanceReport,
@@ -21,6 +22,7 @@ import {
   type TenantState,
 } from "../../core/index.ts";
 import {
+  FOLLOW_AGAIN_MS,
   type GatewayId,
   LakeSyncError,
   type Result,
@@ -96,9 +98,9 @@ export class Tenant extends DurableObject<Env> {
     if (!registered.ok) throw registered.error;
   }
 
-  /** Tables that time has made due for maintenance. */
-  async maintenanceDue(_gatewayId: string): Promise<Plain<string[]>> {
-    return plainly(() => this.#maintenance.due(Date.now()));
+  /** What time has made due. @param known entries of the ledger that are there without a flush */
+  async maintenanceDue(_gatewayId: string, known: readonly string[] = []): Promise<Plain<string[]>> {
+    return plainly(() => this.#maintenance.due(Date.now(), known));
   }
 
   async leaseMaintenance(gatewayId: string, table: string, token: string): Promise<Plain<Duties | undefined>> {
@@ -108,13 +110,22 @@ export class Tenant extends DurableObject<Env> {
     });
   }
 
+  /** @returns whether another run is due at once; one of secondaries that failed is looked at again soon */
   async settleMaintenance(
-    _gatewayId: string,
+    gatewayId: string,
     table: string,
     token: string,
     ended: { readonly report: MaintenanceReport; readonly duties: Duties },
-  ): Promise<Plain<void>> {
-    return plainly(() => this.#maintenance.settle(table, token, ended.report, ended.duties, Date.now()));
+  ): Promise<Plain<boolean>> {
+    return plainly(async () => {
+      const now = Date.now();
+      const again = this.#maintenance.settle(table, token, ended.report, ended.duties, now);
+      if (!ended.report.ok && dutyOf(table).kind === "follow") {
+        const registry = this.env.TENANT.getByName(REGISTRY);
+        await call("registry", registry.hurry(gatewayId, now + FOLLOW_AGAIN_MS)); // lost, it is the next turn's
+      }
+      return again;
+    });
   }
 
   async maintenance(_gatewayId: string): Promise<Plain<TableMaintenance[]>> {
@@ -124,6 +135,11 @@ export class Tenant extends DurableObject<Env> {
   /** Of the registry only. */
   async register(gatewayId: string): Promise<Plain<void>> {
     return plainly(() => this.#gateways.register(gatewayId));
+  }
+
+  /** Of the registry only. */
+  async hurry(gatewayId: string, nextMs: number): Promise<Plain<void>> {
+    return plainly(() => this.#gateways.hurry(gatewayId, nextMs));
   }
 
   /** Of the registry only: gateways whose turn it is. */

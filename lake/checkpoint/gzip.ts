@@ -1,5 +1,5 @@
 /** gzip, since it is what browsers can undo by themselves; by the streams that workerd, Node and browsers share. */
-import { LakeSyncError } from "../../schemas/index.ts";
+import { bytesToHex, LakeSyncError } from "../../schemas/index.ts";
 
 const through = async (bytes: Uint8Array, stream: CompressionStream | DecompressionStream): Promise<Uint8Array> =>
   new Uint8Array(
@@ -17,8 +17,6 @@ export async function gunzip(bytes: Uint8Array, what: string): Promise<Uint8Arra
   }
 }
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 /** What names an object by its content. */
 export const sha256Of = async (bytes: Uint8Array): Promise<string> =>
-  hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));
+  bytesToHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));

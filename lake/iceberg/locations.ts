@@ -1,6 +1,6 @@
 /** Absolute locations, as metadata has them, and keys of the store, as the store has them. */
 import type { LakeAdapter } from "../../core/index.ts";
-import { LakeSyncError } from "../../schemas/index.ts";
+import { bytesToHex, LakeSyncError } from "../../schemas/index.ts";
 
 /** Engines write one place in several ways: Hadoop says s3a, Java says file:/dir. */
 const normal = (location: string): string => location.replace(/^s3[an]:\/\//, "s3://").replace(/^file:\/+/, "file:///");
@@ -32,5 +32,5 @@ export const attemptName = (deps: { chance(): number }): string =>
 /** First 64 bits of SHA-256, in hex: the same content has the same name, other content another. */
 export async function digestOf(bytes: Uint8Array): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource));
-  return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return bytesToHex(hash.subarray(0, 8));
 }

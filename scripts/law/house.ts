@@ -11,7 +11,8 @@
  *
  * A file imports its own folder freely and lower floors through their doors: `<folder>/index.ts`, or a file that
  * package.json exports as a subpath. Siblings never meet. `<folder>/testing.ts` is a door for test code only, and
- * `<folder>/node.ts` one for what runs in Node: the server, the attic and tests.
+ * `<folder>/node.ts` one for what runs in Node: the server, the attic and tests. `lakesync.config.ts` at the root is the user's:
+ * the edge Worker's entry alone reads it.
  */
 import { posix } from "node:path";
 
@@ -66,6 +67,7 @@ export function verdict(from: string, to: string, house: House): Broken | undefi
   if (target === undefined) {
     // A file at the root (vitest.config.ts, package.json) belongs to no floor; only the attic reads it.
     if (home === undefined || floorOf(home) === ATTIC) return undefined;
+    if (from === "worker/index.ts" && to === "lakesync.config.ts") return undefined;
     return {
       fault: `reads ${to}, which belongs to no floor`,
       remedy: `take it as an argument, or move it into ${home}/`,

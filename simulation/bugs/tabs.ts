@@ -92,6 +92,27 @@ export const TABS_BUGS: readonly Bug[] = [
     edits: [{ file: LOCAL_DB, find: "      void this.#elsewhere();\n", replace: "" }],
   },
   {
+    name: "left-unheard",
+    what: "what a tab committed and told nobody before it died, live queries do not show",
+    edits: [
+      {
+        file: "client/db/wasm/tab.ts",
+        find: `        tell({ leads: true });
+        say({ kind: "left" });
+`,
+        replace: "",
+      },
+    ],
+  },
+  {
+    name: "columns-of-another-tab",
+    what: "a tab goes by the columns that it knew when it opened",
+    edits: [
+      { file: LOCAL_DB, find: "if (table !== before) this.#writes.add(TABLES);", replace: "" },
+      { file: "client/sync/outbox.ts", find: "if (db.platform.tabs) await tx.reload();", replace: "" },
+    ],
+  },
+  {
     name: "others-unheard",
     what: "a tab that was alone tells nobody of its commits",
     edits: [

@@ -151,7 +151,10 @@ export class App {
     const options = { baseUrl: "http://gateway", gatewayId: GATEWAY, token, gzip: false, platform };
     const real: Transport = spec.transport === "http" ? new HttpTransport(options) : new WebSocketTransport(options);
     const asks = (signal: AbortSignal | undefined) => {
-      if (!this.db?.leads && !signal?.aborted) deps.fail(`[C3] ${this.name} asks the gateway, and does not lead`);
+      // Whose worker broke down a moment ago may ask once more, as long as nobody else leads.
+      const leader = this.db?.leads ? this : device.apps.find(({ db }) => db?.leads);
+      if (leader && leader !== this && !signal?.aborted)
+        deps.fail(`[C3] ${this.name} asks the gateway, and ${leader.name} leads`);
       deps.asks(device);
     };
     const listen: Transport["listen"] =

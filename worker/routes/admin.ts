@@ -1,7 +1,7 @@
 /** What operators use; every route needs the admin role. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { checkpointDuty, checkpointedShard, layoutOf, shardsOf, type TableMaintenance } from "../../core/index.ts";
+import { checkpointDuty, dutyOf, layoutOf, shardsOf, type TableMaintenance } from "../../core/index.ts";
 import { ask, call } from "../../durable-objects/index.ts";
 import {
   EXPIRE_EVERY_MS,
@@ -14,9 +14,11 @@ import {
   tableDefinitionSchema,
   unwrap,
 } from "../../schemas/index.ts";
-import { backendOf, backendsOf, checkBackend, lagOf } from "../backends.ts";
+import { backendsOf, checkBackend, lagOf } from "../backends.ts";
+import { backendOf, configOf } from "../config.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { flushShard } from "../flush.ts";
+import { tableDuties } from "../follow.ts";
 import { maintainOne } from "../maintenance.ts";
 import { adminOnly } from "../middleware/auth.ts";
 import { readJson } from "../middleware/body.ts";
@@ -30,14 +32,28 @@ adminRoutes.use(adminOnly);
 const maintenanceOf = (c: AppContext) =>
   ask<TableMaintenance[]>("tenant", tenant(c).maintenance(c.get("grant").gatewayId));
 
+/** The entries of one kind in the ledger, with what they are of. */
+const entriesOf = (ledger: readonly TableMaintenance[], kind: ReturnType<typeof dutyOf>["kind"]) =>
+  ledger.flatMap(({ table, ...entry }) => {
+    const duty = dutyOf(table);
+    return duty.kind === kind ? [{ of: duty.of, ...entry }] : [];
+  });
+
 /** The ledger's tables, and shards with their checkpoints. */
-const ledgerOf = (duties: readonly TableMaintenance[]) => ({
-  tables: duties.filter(({ table }) => checkpointedShard(table) === undefined),
-  checkpoints: duties.flatMap(({ table, ...duty }) => {
-    const shard = checkpointedShard(table);
-    return shard === undefined ? [] : [{ shard, ...duty }];
-  }),
+const lakeLedger = (ledger: readonly TableMaintenance[]) => ({
+  tables: entriesOf(ledger, "lake").map(({ of: table, ...entry }) => ({ table, ...entry })),
+  checkpoints: entriesOf(ledger, "checkpoint").map(({ of: shard, ...entry }) => ({ shard, ...entry })),
 });
+
+/** How secondaries and tiers of a table stand; `flushes` are those that its secondaries do not have. */
+const backendLedger = (ledger: readonly TableMaintenance[], kind: "follow" | "tiers") =>
+  entriesOf(ledger, kind).map(({ of: table, flushes, running, lastMs, report }) => ({
+    table,
+    ...(kind === "follow" && { flushes }),
+    running,
+    lastMs,
+    report,
+  }));
 
 /** What a device holds: digests by table, as an answer to a pull has them. */
 const heldDigestsSchema = z.strictObject({ digests: z.record(z.string(), z.string().max(100)).default({}) });
@@ -81,7 +97,7 @@ adminRoutes.post("/tables/:table/unflushed", unflushed);
 /** The backends that there are, and which table is in which; names only. */
 const backendsAnswer = (c: AppContext, tables: readonly TableSchema[]) => ({
   backends: backendsOf(c.env),
-  tables: Object.fromEntries(tables.map((table) => [table.table, backendOf(table)])),
+  tables: Object.fromEntries(tables.map((table) => [table.table, backendOf(configOf(c.env), table)])),
 });
 
 adminRoutes.get("/backends", async (c) => {
@@ -101,13 +117,28 @@ adminRoutes.put("/backends", async (c) => {
   }
   const now: TableSchema[] = [];
   for (const old of tables) {
-    const backend = wanted.get(old.table) ?? backendOf(old);
+    const backend = wanted.get(old.table);
     const columns = old.columns.map(({ name, type, nullable }) => ({ name, type, nullable }));
     const put = () =>
       call("tenant", tenant(c).putTable(gatewayId, old.table, { columns, shards: old.shards, backend }));
-    now.push(backend === backendOf(old) ? old : unwrap(await put()));
+    const stays = backend === undefined || backend === old.backend;
+    now.push(stays ? old : unwrap(await put()));
   }
   return c.json(backendsAnswer(c, now));
+});
+
+/** What queue and Cron do, now: secondaries catch up, rows that are due change their tier. "busy" where a run goes on. */
+adminRoutes.post("/backends", async (c) => {
+  const { gatewayId } = c.get("grant");
+  const state = unwrap(await c.get("router").freshState(gatewayId));
+  const tables = [];
+  for (const table of state.tables)
+    for (const duty of tableDuties(c.env, table)) {
+      const report = unwrap(await maintainOne(c.env, { gatewayId, duty }, true));
+      const { kind, of } = dutyOf(duty);
+      tables.push({ table: of, duty: kind, ...(report === "busy" ? { busy: true } : report) });
+    }
+  return c.json({ tables });
 });
 
 adminRoutes.put("/sync-rules", async (c) => {
@@ -189,6 +220,7 @@ adminRoutes.get("/status", async (c) => {
   const router = c.get("router");
   const state = unwrap(await router.freshState(gatewayId));
   const { version } = state;
+  const ledger = unwrap(await maintenanceOf(c));
   const shards = await Promise.all(
     shardsOf(state).map(async (shard) =>
       unwrap(await call("shard", router.shard(gatewayId, shard).status({ gatewayId, shard, version }))),
@@ -203,10 +235,12 @@ adminRoutes.get("/status", async (c) => {
     tables: state.tables,
     shards,
     backends: lagOf(c.env, state.tables, (table) => layoutOf(state.map, table), shards),
+    secondaries: backendLedger(ledger, "follow"),
+    tiers: backendLedger(ledger, "tiers"),
     sockets: await c.env.HUB.getByName(gatewayId).sockets(),
     lake: {
       schedule: { flushes: MAINTENANCE_FLUSHES, everyMs: MAINTENANCE_EVERY_MS, expiryEveryMs: EXPIRE_EVERY_MS },
-      ...ledgerOf(unwrap(await maintenanceOf(c))),
+      ...lakeLedger(ledger),
     },
   });
 });

@@ -14,16 +14,14 @@ export interface OpenMessage {
   readonly setup: string;
 }
 
-/** A call of the driver port. */
-export type CallMessage =
-  | { readonly id: number; readonly call: "execute"; readonly sql: string; readonly params: readonly SqlParam[] }
-  | {
-      readonly id: number;
-      readonly call: "executeMany";
-      readonly sql: string;
-      readonly paramLists: readonly (readonly SqlParam[])[];
-    }
-  | { readonly id: number; readonly call: "script" | "tablesOf"; readonly sql: string };
+/** A call of the driver port, by its name there. */
+export interface CallMessage {
+  readonly id: number;
+  readonly call: "execute" | "executeMany" | "script" | "tablesOf";
+  readonly sql: string;
+  /** What the call takes beside the SQL: one list of parameters, many, or none. */
+  readonly params?: readonly SqlParam[] | readonly (readonly SqlParam[])[];
+}
 
 export type RequestMessage = OpenMessage | CallMessage | { readonly id: number; readonly call: "close" };
 
@@ -54,6 +52,8 @@ export interface Opened {
 /** On the channel of a database. A leader is known by a name of its own, since its successor starts with nothing. */
 export type ChannelMessage =
   | { readonly kind: "who" }
+  /** A tab is gone. */
+  | { readonly kind: "left" }
   | { readonly kind: "leader"; readonly leader: string; readonly opened: Opened }
   | { readonly kind: "call"; readonly leader: string; readonly session: string; readonly message: CallMessage }
   | { readonly kind: "reply"; readonly session: string; readonly reply: Reply };
@@ -65,21 +65,9 @@ export function failure(cause: unknown): Failure {
 
 export async function perform(driver: Driver, message: CallMessage): Promise<Reply> {
   try {
-    return { id: message.id, value: await call(driver, message) };
+    const call = driver[message.call] as (sql: string, params: CallMessage["params"]) => Promise<unknown>;
+    return { id: message.id, value: await call.call(driver, message.sql, message.params) };
   } catch (cause) {
     return { id: message.id, error: failure(cause) };
-  }
-}
-
-function call(driver: Driver, message: CallMessage): Promise<unknown> {
-  switch (message.call) {
-    case "execute":
-      return driver.execute(message.sql, message.params);
-    case "executeMany":
-      return driver.executeMany(message.sql, message.paramLists);
-    case "script":
-      return driver.script(message.sql);
-    case "tablesOf":
-      return driver.tablesOf(message.sql);
   }
 }

@@ -89,7 +89,7 @@ class RemoteDriver implements Driver {
   }
 
   executeMany(sql: string, paramLists: readonly (readonly SqlParam[])[]): Promise<ResultSet> {
-    return this.#ask({ call: "executeMany", sql, paramLists });
+    return this.#ask({ call: "executeMany", sql, params: paramLists });
   }
 
   script(sql: string): Promise<void> {

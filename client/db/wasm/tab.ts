@@ -153,6 +153,9 @@ export function runTab(host: TabHost): void {
       case "leader":
         if (!own) follow(message.leader, message.opened);
         break;
+      case "left":
+        if (!own) tell({ leads: false });
+        break;
       case "call":
         if (message.leader === session) serve(message.session, message.message);
         break;
@@ -172,6 +175,9 @@ export function runTab(host: TabHost): void {
       void locks?.request(tabLock(from), {}, async () => {
         sessions.delete(from);
         turnstile.leave(from);
+        // It may have committed what it told nobody.
+        tell({ leads: true });
+        say({ kind: "left" });
       });
     }
     const sql = message.call === "execute" ? message.sql : undefined;

@@ -26,6 +26,24 @@ async function until(what: () => boolean | Promise<boolean>, ms = 8000): Promise
   }
 }
 
+/** A gateway that takes everything, and says what. */
+function recorder() {
+  const pushed: { id: string; cells: Record<string, unknown> }[] = [];
+  let at = 0;
+  const serverHlc = "0000000000000000" as never;
+  const gateway: LocalGateway = {
+    push: ({ batches }) => {
+      for (const { rowIds, columns } of batches)
+        pushed.push(
+          ...rowIds.map((id, n) => ({ id, cells: Object.fromEntries(columns.map((c) => [c.name, c.values[n]])) })),
+        );
+      return { rejected: [], serverHlc, cursorHint: "" };
+    },
+    pull: () => ({ batches: [], cursor: String(++at), hasMore: false, resync: false, serverHlc }),
+  };
+  return { gateway, pushed };
+}
+
 describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
   test("[C3] [C5] all read and write one database, and hear of each other's commits", async () => {
     const name = fresh();
@@ -132,36 +150,61 @@ describe.each(["opfs", "idb"] as const)("tabs on %s", (backend) => {
 
   test("[C3] one tab syncs for all, and another goes on when it is killed", async () => {
     const name = fresh();
-    const pushed: string[] = [];
-    let at = 0;
-    const gateway: LocalGateway = {
-      push: ({ batches }) => {
-        pushed.push(...batches.flatMap((b) => b.rowIds));
-        return { rejected: [], serverHlc: "0000000000000000" as never, cursorHint: "" };
-      },
-      pull: () => ({
-        batches: [],
-        cursor: String(++at),
-        hasMore: false,
-        resync: false,
-        serverHlc: "0000000000000000" as never,
-      }),
-    };
+    const { gateway, pushed } = recorder();
+    const ids = () => pushed.map(({ id }) => id);
     const tabs = [await openTab(name, backend), await openTab(name, backend)] as const;
     const syncs = tabs.map(({ db }) => new SyncCoordinator(db, new LocalTransport(gateway)));
     for (const sync of syncs) sync.startAutoSync();
     await tabs[1].tracker.insert("todos", "1", { title: "a" });
-    await until(() => pushed.includes("1"));
+    await until(() => ids().includes("1"));
     expect(tabs[1].db.leads).toBe(false);
     await until(async () => (await syncs[1]?.status())?.state === "idle"); // as the tab that leads says
     syncs[0]?.stopAutoSync(); // its page is gone with its worker
     tabs[0].kill();
     await until(() => tabs[1].db.leads);
     await tabs[1].tracker.insert("todos", "2", { title: "b" });
-    await until(() => pushed.includes("2"));
+    await until(() => ids().includes("2"));
     // The killed tab may have died before it noted the answer: then "1" goes out twice, and lands once (PU2).
-    expect([...new Set(pushed)]).toEqual(["1", "2"]);
+    expect([...new Set(ids())]).toEqual(["1", "2"]);
     syncs[1]?.stopAutoSync();
     await tabs[1].db.close();
+  });
+
+  test("[C9] the tab that leads pushes what another tab's newer app writes, its columns too", async () => {
+    const name = fresh();
+    const { gateway, pushed } = recorder();
+    const tabs = [await openTab(name, backend), await openTab(name, backend)] as const;
+    const sync = new SyncCoordinator(tabs[0].db, new LocalTransport(gateway));
+    sync.startAutoSync();
+    const errors: unknown[] = [];
+    sync.on("error", (error) => errors.push(error));
+    await tabs[1].db.declare({ todos: { title: { type: "string" }, photo: { type: "bytes" } } });
+    await tabs[1].tracker.insert("todos", "1", { title: "a", photo: new Uint8Array([1, 2]) });
+    await until(() => pushed.length > 0);
+    expect(pushed).toEqual([{ id: "1", cells: { title: "a", photo: "AQI=" } }]);
+    await until(() => tabs[0].db.tables.get("todos")?.columns.length === 2);
+    expect(errors).toEqual([]);
+    sync.stopAutoSync();
+    for (const { db } of [...tabs].reverse()) await db.close();
+  });
+
+  test("[C5] what a tab committed and told nobody before it was killed, the others show", async () => {
+    const name = fresh();
+    const tabs = [await openTab(name, backend), await openTab(name, backend), await openTab(name, backend)] as const;
+    const shown: (string[] | undefined)[] = [undefined, undefined];
+    [tabs[0], tabs[1]].forEach(({ db }, at) => {
+      db.live<{ id: string }>("SELECT id FROM todos", [], (rows) => {
+        shown[at] = rows.map(({ id }) => id);
+      });
+    });
+    await until(() => shown.every((rows) => rows !== undefined));
+    const channel = BroadcastChannel.prototype.postMessage;
+    BroadcastChannel.prototype.postMessage = () => undefined; // of this page: the killed one's
+    await tabs[2].tracker.insert("todos", "1", { title: "a" });
+    BroadcastChannel.prototype.postMessage = channel;
+    expect(shown).toEqual([[], []]);
+    tabs[2].kill();
+    await until(() => shown.every((ids) => ids?.length === 1));
+    for (const { db } of [tabs[1], tabs[0]]) await db.close();
   });
 });
