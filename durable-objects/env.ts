@@ -12,7 +12,7 @@ export interface Env {
   readonly CATALOGUE: DurableObjectNamespace<Catalogue>;
   /** The lake: data, metadata and checkpoints. */
   readonly LAKE: R2Bucket;
-  readonly FLUSH_QUEUE: Queue<FlushMessage>;
+  readonly FLUSH_QUEUE: Queue<FlushMessage | FeedMessage>;
   readonly MAINTENANCE_QUEUE: Queue<MaintenanceMessage>;
   /** Secret of HS256 tokens. One of this and JWKS_URL has to be set. */
   readonly JWT_SECRET?: string;
@@ -57,6 +57,12 @@ export interface Env {
 export interface FlushMessage {
   readonly gatewayId: string;
   readonly shard: string;
+}
+
+/** A hint that databases may keep edits of a gateway's tables; the truth is what they keep. */
+export interface FeedMessage {
+  readonly gatewayId: string;
+  readonly feeds: true;
 }
 
 /** A hint that a table's lake, or a shard's checkpoint, is due for maintenance; the truth is the tenant's ledger. */

@@ -12,6 +12,7 @@ import {
   buildBackend,
   MySQLAdapter,
   PostgresAdapter,
+  type PostgresOptions,
   RemoteAdapter,
   type RemoteMessage,
   type RemoteReply,
@@ -128,6 +129,19 @@ export function tableBackends(env: Env, gatewayId: string, lake: DatabaseAdapter
     if (error instanceof LakeSyncError && error.code === "Misconfigured") return absent(error);
     throw error;
   }
+}
+
+/** A SQL database and the schema of it that is the gateway's; undefined for a backend that is none. */
+export function databaseOf(
+  env: Env,
+  gatewayId: string,
+  name: string,
+): Result<{ readonly type: "postgres" | "mysql"; readonly options: PostgresOptions } | undefined, LakeSyncError> {
+  const leaf = backendsIn(env).backends[name];
+  if (leaf?.type !== "postgres" && leaf?.type !== "mysql") return leaf ? ok(undefined) : err(missing(env, name));
+  const secret = secretOf(env, name, leaf);
+  if (!secret.ok) return secret;
+  return ok({ type: leaf.type, options: { connectionString: secret.value, name, schema: gatewayId } });
 }
 
 function leafOf(env: Env, gatewayId: string, lake: DatabaseAdapter, name: string, leaf: LeafConfig): DatabaseAdapter {
