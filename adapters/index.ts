@@ -21,3 +21,4 @@ export {
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
 export { PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
+export { PostgresSource, type SourceRelation } from "./postgres/source.ts";
