@@ -49,6 +49,8 @@ export interface Env {
   readonly POSTGRES_COPY?: string;
   /** Backends and which tables go there, instead of those that the Worker was made with: `lakesync.config.ts`, or its JSON. */
   readonly LAKESYNC_CONFIG?: LakeSyncConfig | string;
+  /** The adapter object of the process that runs this Worker (adapters/remote/messages.ts). */
+  readonly ADAPTER?: Fetcher;
 }
 
 /** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */

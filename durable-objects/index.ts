@@ -7,5 +7,5 @@ export { type Env, type FeedMessage, type FlushMessage, lakeLocation, type Maint
 export { GRANT_HEADER, Hub, packGrant, SUBPROTOCOL } from "./hub/index.ts";
 export { Router } from "./router.ts";
 export { ask, call, type Plain } from "./rpc.ts";
-export { Shard } from "./shard/index.ts";
+export { Shard, type ShardAddress } from "./shard/index.ts";
 export { REGISTRY, Tenant } from "./tenant/index.ts";

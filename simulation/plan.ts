@@ -264,6 +264,13 @@ function withTabs(plan: Plan): Plan {
   return { ...plan, devices, weather: { ...plan.weather, ...torn }, actions: [...actions, ...stirred] };
 }
 
+/** Where tables have windows, half of the devices ask for what has left them. */
+function withOlder(plan: Plan): Plan {
+  const random = new Random(plan.seed, "older");
+  if (!plan.windows) return plan;
+  return { ...plan, devices: plan.devices.map((spec) => (random.chance(0.5) ? { ...spec, older: true } : spec)) };
+}
+
 /** What bugs have needed that seldom comes together by itself. */
 function withRareThings(plan: Plan): Plan {
   const random = new Random(plan.seed, "rare");
@@ -334,7 +341,7 @@ const withRoom = (shards: Record<string, number>, windows: Readonly<Record<strin
   );
 
 export function planOf(seed: number): Plan {
-  return withTabs(withRareThings(planWithoutTabs(seed)));
+  return withOlder(withTabs(withRareThings(planWithoutTabs(seed))));
 }
 
 function planWithoutTabs(seed: number): Plan {

@@ -27,7 +27,7 @@ export async function whatIsMissing(world: World): Promise<string | undefined> {
     if (waiting > 0) return `${device.name} has ${waiting} edits in its outbox`;
     const rows = await rowsOn(world, device);
     const expected = world.oracle.expected(world.claimsOf(device.spec.user));
-    const wrong = difference(withinWindows(world, expected, rows), rows);
+    const wrong = difference(withinWindows(world, expected, rows, device.spec.older), rows);
     if (wrong) return `on ${device.name}, ${wrong}`;
     const late = device.origin && (await whatTabsMiss(world, device));
     if (late) return late;

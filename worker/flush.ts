@@ -9,13 +9,13 @@ import {
   flushOnce,
   followDuty,
 } from "../core/index.ts";
-import { ask, type Env, type FlushMessage } from "../durable-objects/index.ts";
-import { err, LakeSyncError, type Result, type TableSchema } from "../schemas/index.ts";
+import { ask, type Env, type FlushMessage, Router } from "../durable-objects/index.ts";
+import { err, LakeSyncError, type Result, type TableSchema, unwrap } from "../schemas/index.ts";
 import { backendsIn } from "./backends.ts";
 import { leaveHot } from "./checkpoint/leave.ts";
 import { upkeepOf } from "./config.ts";
 import { destinationFor } from "./destination.ts";
-import { noteFlush } from "./maintenance.ts";
+import { noteFlush, sendFor } from "./maintenance.ts";
 import { log } from "./middleware/log.ts";
 
 /** Flushes everything that was in a shard's log when called. @param atOnce also where a flush that failed rests */
@@ -39,16 +39,22 @@ export async function flushShard(env: Env, message: FlushMessage, atOnce = false
 
 /** What a flush of a table makes due, now or after some more of them. */
 function dutiesAfter(env: Env, table: TableSchema): string[] {
-  const { lakeFirst, secondaries } = upkeepOf(backendsIn(env), table);
-  return [...(lakeFirst ? [table.table] : []), ...(secondaries.length > 0 ? [followDuty(table.table)] : [])];
+  const { lakeFirst, follows } = upkeepOf(backendsIn(env), table);
+  return [...(lakeFirst ? [table.table] : []), ...(follows ? [followDuty(table.table)] : [])];
 }
 
 /** What has grown older than its table's window. What goes wrong here is made good after the next flush. */
 async function letGo(env: Env, { gatewayId, shard }: FlushMessage): Promise<void> {
-  const gone = await leaveHot(env, gatewayId, shard).catch((cause: unknown) => err(cause as LakeSyncError));
-  if (!gone.ok) log("error", { event: "hot window", gatewayId, shard, error: String(gone.error) });
-  else if (gone.value.left > 0 && env.LOG_LEVEL !== "error")
-    log("info", { event: "hot window", gatewayId, shard, ...gone.value });
+  try {
+    const { version } = unwrap(await new Router(env).freshState(gatewayId));
+    const { left, runs } = unwrap(await leaveHot(env, { gatewayId, shard, version }));
+    if (left === 0) return;
+    if (env.LOG_LEVEL !== "error") log("info", { event: "hot window", gatewayId, shard, left, runs });
+    // The last checkpoint may be one from which nobody can go on.
+    await sendFor(env, [{ gatewayId, duty: checkpointDuty(shard) }]);
+  } catch (error) {
+    log("error", { event: "hot window", gatewayId, shard, error: String(error) });
+  }
 }
 
 /**

@@ -24,7 +24,7 @@ const CONCURRENCY = 20;
 
 const tenantOf = (env: Env, gatewayId: string) => env.TENANT.getByName(gatewayId);
 
-async function sendFor(env: Env, messages: readonly MaintenanceMessage[]): Promise<void> {
+export async function sendFor(env: Env, messages: readonly MaintenanceMessage[]): Promise<void> {
   for (let at = 0; at < messages.length; at += MESSAGES_MAX)
     await env.MAINTENANCE_QUEUE.sendBatch(messages.slice(at, at + MESSAGES_MAX).map((body) => ({ body })));
 }

@@ -51,7 +51,7 @@ export type MetaKey =
   /** Gateway's clock minus ours, ms. */
   | "offset"
   | "cursor"
-  /** JSON list of the tables that the cursor stands for; empty for all. */
+  /** JSON list of the tables that the cursor stands for; empty for all. "+" among them for their older rows as well. */
   | "tables"
   /** "1" while a resync is under way. */
   | "sweep"

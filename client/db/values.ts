@@ -108,7 +108,7 @@ export function parseInput(type: DeviceType, input: unknown): Result<Scalar, Val
   if (typeof input === "string") return parseValue("string", input);
   return err({
     code: "WrongType",
-    message: "A column without a declared type takes strings, numbers, booleans and null; declare it for more.",
+    message: "Declare the column's type for more than strings, numbers, booleans and null.",
   });
 }
 

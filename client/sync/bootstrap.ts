@@ -32,6 +32,8 @@ export interface Installation {
   /** What the gateway offers now. */
   offer(): Promise<Checkpoint | undefined>;
   chunk(name: string): Promise<Uint8Array>;
+  /** Whether rows take the place of what is there; otherwise they are merged with it. */
+  readonly replace: boolean;
   /** @param rows that the last chunk brought */
   progress(step: { readonly rows: number; readonly bytes: number; readonly total: number }, rows: number): void;
   /** Local edits go out between chunks: they do not wait for the end. */
@@ -100,7 +102,7 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
     }
     const loaded = (await loading.shift()) as Loaded;
     await db.applyRemote(async (tx) => {
-      const sweep = await Sweep.resume(tx, false);
+      const sweep = await Sweep.resume(tx, host.replace);
       const applier = { tx, clientId: db.clientId, sweep };
       for (const batch of loaded.batches) await tx.fill(batch.table, () => applyBatch(applier, batch));
       await receive(
@@ -109,8 +111,7 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
       );
       await tx.setMeta("installed", String(at + 1));
     });
-    let came = 0;
-    for (const { rowIds } of loaded.batches) came += rowIds.length;
+    const { length: came } = loaded.batches.flatMap(({ rowIds }) => rowIds);
     rows += (chunks[at] as CheckpointChunk).rows || came;
     bytes += loaded.bytes;
     host.progress({ rows, bytes, total: Math.max(total, rows) }, came);

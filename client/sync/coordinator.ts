@@ -14,7 +14,7 @@ import type { Transport } from "../transport/port.ts";
 import { Emitter } from "./emitter.ts";
 import { backoffMs, MACHINE, type SyncEvent, type SyncState } from "./machine.ts";
 import { dismissRejections, listRejections, type RejectedEdit } from "./rejections.ts";
-import { type Inbox, Round, type RoundOptions } from "./round.ts";
+import { aborted, type Inbox, Round, type RoundOptions } from "./round.ts";
 import { SyncTracker } from "./tracker.ts";
 import { Verifier } from "./verify.ts";
 
@@ -91,6 +91,7 @@ const DEFAULTS = {
   batchBytes: 3 * 1024 * 1024,
   pageBytes: 0,
   tables: [] as readonly string[],
+  older: false,
   requestMs: 45_000,
   pollMs: 5_000,
   livePollMs: 30_000,
@@ -337,8 +338,7 @@ export class SyncCoordinator {
   }
 
   #clearTimer(): void {
-    if (this.#timer !== undefined) this.db.platform.timers.clear(this.#timer);
-    this.#timer = undefined;
+    this.db.platform.timers.clear(this.#timer);
   }
 
   #lastProgressMs = 0;
@@ -386,11 +386,3 @@ export class SyncCoordinator {
     if (status) this.#emitter.emit("status", status);
   }
 }
-
-/** Fails when a round is cut off. */
-const aborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => {
-    const stop = () => reject(new LakeSyncError("Closed", "The sync was stopped."));
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop);
-  });

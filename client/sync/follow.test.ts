@@ -18,6 +18,8 @@ async function following() {
   let sent: (() => Promise<void>) | undefined;
   const sync = new SyncCoordinator(db, {
     pull: (call) => through.pull(call),
+    checkpoint: (tables) => through.checkpoint(tables),
+    chunk: (name) => through.chunk(name),
     push: async (call) => {
       const answer = await through.push(call);
       await sent?.();

@@ -7,7 +7,7 @@
  *   pull  pages are merged; those of a pull from nothing replace what is there, row by row (sweep.ts, PL5, PL8)
  *   then  now and then, rows are compared with the gateway's (verify.ts, V2)
  */
-import { ERRORS, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
+import { ERRORS, type HlcText, isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 import type { LocalDB, Transaction } from "../db/local-db.ts";
 import type { Checkpoint, Page, PushAnswer, Transport } from "../transport/port.ts";
 import { applyBatch, settle } from "./apply.ts";
@@ -26,6 +26,8 @@ export interface RoundOptions {
   /** Bytes of one page that the gateway is asked for. */
   readonly pageBytes: number;
   readonly tables: readonly string[];
+  /** Rows as well that have left a table's hot window. */
+  readonly older: boolean;
   /** An answer that takes longer is lost. Milliseconds. */
   readonly requestMs: number;
 }
@@ -45,6 +47,9 @@ export interface RoundEvents {
   /** These tables' rows are not the gateway's. @param persists a resync has not helped */
   diverged(tables: readonly string[], persists: boolean): void;
 }
+
+/** Among the tables that a cursor stands for; no table's name. */
+const OLDER = "+";
 
 /** Codes of a whole answer that some delta in it may be the cause of: the batch is halved until it is found. */
 const BLAMED_ON_A_DELTA = new Set(["BadRequest", "TooLarge", "BadIdentifier"]);
@@ -118,7 +123,8 @@ export class Round {
     this.#inbox.behind = true;
     await this.#db.transaction(async (tx) => {
       await tx.setMeta("cursor", "");
-      await tx.setMeta("checkpoint", "off"); // it is merged with what is there; pages replace it
+      // A checkpoint is merged with what is there, pages replace it; but they have no older rows.
+      await tx.setMeta("checkpoint", this.#options.older ? "" : "off");
     });
     return true;
   }
@@ -181,18 +187,9 @@ export class Round {
       else if (ERRORS[refusal.code].retry) kept++;
       else refused.push({ entry, code: refusal.code, message: refusal.message });
     }
-    const { platform, clientId } = this.#db;
     await this.#db.applyRemote(async (tx) => {
       await learnOffset(tx, answer.serverHlc, askedMs, answeredMs);
-      const applier = { tx, clientId };
-      await settle(
-        applier,
-        accepted,
-        refused.map((v) => v.entry),
-      );
-      await recordRejections(tx, refused, platform.clock.now());
-      const known = [...accepted, ...refused.map((v) => v.entry)].map((e) => e.hlc);
-      await receive(tx, [...known, answer.serverHlc]);
+      await this.#settle(tx, accepted, refused, answer.serverHlc);
       if (drifted) await restamp(tx);
     });
     this.#events.progress({ pushed: accepted.length, pulled: 0, rejected: refused.length });
@@ -205,17 +202,17 @@ export class Round {
   }
 
   async #refuse(verdicts: readonly Verdict[]): Promise<void> {
-    const { platform, clientId } = this.#db;
-    const entries = verdicts.map((v) => v.entry);
-    await this.#db.applyRemote(async (tx) => {
-      await settle({ tx, clientId }, [], entries);
-      await recordRejections(tx, verdicts, platform.clock.now());
-      await receive(
-        tx,
-        entries.map((e) => e.hlc),
-      );
-    });
+    await this.#db.applyRemote((tx) => this.#settle(tx, [], verdicts));
     this.#events.progress({ pushed: 0, pulled: 0, rejected: verdicts.length });
+  }
+
+  /** @param seen further stamps */
+  async #settle(tx: Transaction, accepted: readonly OutboxEntry[], refused: readonly Verdict[], ...seen: HlcText[]) {
+    const { platform, clientId } = this.#db;
+    const entries = refused.map((v) => v.entry);
+    await settle({ tx, clientId }, accepted, entries);
+    await recordRejections(tx, refused, platform.clock.now());
+    await receive(tx, [...accepted, ...entries].map((e) => e.hlc).concat(seen));
   }
 
   /** @returns whether there is more to pull */
@@ -224,23 +221,26 @@ export class Round {
     const cursor = await this.#cursor();
     if (cursor === "" && (await this.#install())) return true;
     const { clientId } = db;
-    const { tables, pageBytes: maxBytes } = this.#options;
+    const { tables, older, pageBytes: maxBytes } = this.#options;
     const inbox = this.#inbox;
     inbox.behind = this.#owed = false; // until a poke says otherwise
     let timed: Timed<Page>;
     try {
       timed = await this.#ask((signal) => this.#transport.pull({ clientId, cursor, tables, maxBytes }, signal));
+      if (older && cursor !== "" && timed.answer.resync)
+        throw new LakeSyncError("CursorExpired", "Pages have no older rows.");
     } catch (error) {
       inbox.behind = true;
       if (!isLakeSyncError(error)) throw error;
       if (error.code === "ClientIdTaken") await this.#rename(error);
-      else if (cursor !== "" && (error.code === "CursorExpired" || error.code === "BadCursor"))
+      else if (cursor !== "" && (error.code === "CursorExpired" || error.code === "BadCursor")) {
         await db.transaction(async (tx) => {
           await tx.setMeta("cursor", "");
           // What was just installed is too old already: the next would be, too.
-          if (this.#installed) await tx.setMeta("checkpoint", "off");
+          if (this.#installed && !older) await tx.setMeta("checkpoint", "off");
         });
-      else throw error;
+        if (this.#installed && older) throw error; // another one is made meanwhile
+      } else throw error;
       return true;
     }
     const { answer: page, askedMs, answeredMs } = timed;
@@ -270,19 +270,21 @@ export class Round {
 
   /** A device without data takes a checkpoint, where there is one. @returns whether it did */
   async #install(): Promise<boolean> {
-    const { checkpoint, chunk } = this.#transport;
-    if (!checkpoint || !chunk) return false;
     const held = await this.#db.transaction((tx) => tx.getMeta("checkpoint"));
     if (held === "off") return false;
-    const { tables } = this.#options;
+    const { tables, older } = this.#options;
     const ask = <T>(request: (signal: AbortSignal) => Promise<T>) => this.#ask(request).then(({ answer }) => answer);
-    // Without a checkpoint the pull brings everything; and what is wrong with the gateway the pull will say.
-    const offer = () => ask((signal) => checkpoint.call(this.#transport, tables, signal)).catch(() => undefined);
+    const offer = () =>
+      ask((signal) => this.#transport.checkpoint(tables, signal, older)).catch((error): undefined => {
+        if (older) throw error;
+        // Without a checkpoint the pull brings everything; and what is wrong with the gateway the pull will say.
+      });
     const plan = held ? (JSON.parse(held) as Checkpoint) : await offer();
     if (!plan?.cursor) return false;
     const done = await install(this.#db, plan, {
       offer,
-      chunk: (name) => ask((signal) => chunk.call(this.#transport, name, signal)),
+      chunk: (name) => ask((signal) => this.#transport.chunk(name, signal)),
+      replace: this.#repaired,
       progress: (step, rows) => {
         this.#events.progress({ pushed: 0, pulled: rows, rejected: 0 });
         this.#events.firstSync(step);
@@ -297,15 +299,17 @@ export class Round {
 
   /** Where to go on. A cursor stands for the tables that were asked for: an app that wants more of them starts from nothing. */
   async #cursor(): Promise<string> {
-    const { tables } = this.#options;
-    const wanted = JSON.stringify(tables);
+    const { tables, older } = this.#options;
+    const wanted = JSON.stringify(older ? [...tables, OLDER] : tables);
     const meta = await this.#db.query<{ key: string; value: string }>(
       "SELECT key, value FROM lakesync_meta WHERE key IN ('cursor', 'tables')",
     );
     const { cursor = "", tables: last = wanted } = Object.fromEntries(meta.map(({ key, value }) => [key, value]));
     if (last === wanted && meta.length === 2) return cursor;
-    const had: readonly string[] = JSON.parse(last);
-    const enough = had.length === 0 || (tables.length > 0 && tables.every((table) => had.includes(table)));
+    const had = new Set<string>(JSON.parse(last));
+    const hadOlder = had.delete(OLDER);
+    const enough =
+      (hadOlder || !older) && (had.size === 0 || (tables.length > 0 && tables.every((table) => had.has(table))));
     await this.#db.transaction(async (tx) => {
       await tx.setMeta("tables", wanted);
       if (enough) return;
@@ -318,21 +322,16 @@ export class Round {
   /** A request that is bounded in time whatever the transport does (C9), and the moment halfway through it. */
   async #ask<T>(request: (signal: AbortSignal) => Promise<T>): Promise<Timed<T>> {
     const { clock, timers } = this.#db.platform;
+    this.#signal.throwIfAborted();
     const abort = new AbortController();
     const started = clock.now();
     let timer: unknown;
-    const cut = new Promise<never>((_, reject) => {
-      const stop = (code: "Timeout" | "Closed", message: string) => () => {
-        reject(new LakeSyncError(code, message));
-        abort.abort();
-      };
-      timer = timers.set(stop("Timeout", "The gateway did not answer in time."), this.#options.requestMs);
-      const closed = stop("Closed", "The sync was stopped.");
-      if (this.#signal.aborted) closed();
-      else this.#signal.addEventListener("abort", closed, { signal: abort.signal });
+    const late = new Promise<never>((_, reject) => {
+      const stop = () => reject(new LakeSyncError("Timeout", "The gateway did not answer in time."));
+      timer = timers.set(stop, this.#options.requestMs);
     });
     try {
-      const answer = await Promise.race([request(abort.signal), cut]);
+      const answer = await Promise.race([request(abort.signal), late, aborted(this.#signal)]);
       return { answer, askedMs: started, answeredMs: clock.now() };
     } finally {
       timers.clear(timer);
@@ -340,6 +339,14 @@ export class Round {
     }
   }
 }
+
+/** Fails when a round is cut off. */
+export const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const stop = () => reject(new LakeSyncError("Closed", "The sync was stopped."));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop);
+  });
 
 interface Timed<T> {
   readonly answer: T;

@@ -137,9 +137,14 @@ const codeOf = (code: string, otherwise: ErrorCode): ErrorCode => (isErrorCode(c
  * nothing about what was sent, so it counts as weather, whatever its status.
  * @param status HTTP status; 0 for a frame
  */
-export function gatewayError(status: number, code: string, message: string, retryAfterSeconds: number): LakeSyncError {
+export function gatewayError(
+  status: number,
+  { code = "", message, retryAfterSeconds }: Partial<Shape<typeof ERROR_BODY>> = {},
+  retryAfter = 0,
+): LakeSyncError {
+  const seconds = retryAfterSeconds || retryAfter;
   const unnamed: ErrorCode = status === 401 ? "Unauthenticated" : "Unavailable";
   const known = code === "" ? unnamed : codeOf(code, "Internal");
-  const details = retryAfterSeconds > 0 ? { retryAfterMs: retryAfterSeconds * 1000, status } : { status };
+  const details = seconds > 0 ? { retryAfterMs: seconds * 1000, status } : { status };
   return new LakeSyncError(known, message || `The gateway answered ${status}.`, details);
 }

@@ -69,8 +69,8 @@ export class HttpTransport implements Transport {
     return pageOf(decode(PULL_RESPONSE, answer));
   }
 
-  async checkpoint(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint> {
-    const answer = await this.#ask(`checkpoint?tables=${tables}`, undefined, signal);
+  async checkpoint(tables: readonly string[], signal?: AbortSignal, older = false): Promise<Checkpoint> {
+    const answer = await this.#ask(`checkpoint?tables=${tables}&older=${older}`, undefined, signal);
     return JSON.parse(new TextDecoder().decode(answer));
   }
 
@@ -134,13 +134,11 @@ export class HttpTransport implements Transport {
 function errorOf({ status, headers }: Response, body: Uint8Array): LakeSyncError {
   const retryAfter = Number(headers.get("retry-after")) || 0;
   try {
-    if (headers.get("content-type")?.startsWith(PROTOBUF)) {
-      const { code, message, retryAfterSeconds } = decode(ERROR_BODY, body);
-      return gatewayError(status, code, message, retryAfterSeconds || retryAfter);
-    }
-    const { error } = JSON.parse(new TextDecoder().decode(body));
-    return gatewayError(status, String(error.code), String(error.message), retryAfter);
+    const error = headers.get("content-type")?.startsWith(PROTOBUF)
+      ? decode(ERROR_BODY, body)
+      : JSON.parse(new TextDecoder().decode(body)).error;
+    return gatewayError(status, error, retryAfter);
   } catch {
-    return gatewayError(status, "", "", retryAfter);
+    return gatewayError(status, {}, retryAfter);
   }
 }

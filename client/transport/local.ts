@@ -5,7 +5,7 @@ import type { Checkpoint, Page, PullCall, PushAnswer, PushCall, Transport, Trans
 export interface LocalGateway {
   push(call: PushCall): Promise<PushAnswer> | PushAnswer;
   pull(call: PullCall): Promise<Page> | Page;
-  checkpoint?(tables: readonly string[]): Promise<Checkpoint>;
+  checkpoint?(tables: readonly string[], older?: boolean): Promise<Checkpoint>;
   chunk?(name: string): Promise<Uint8Array>;
   /** Calls back when there is something new. @returns a function that ends it */
   subscribe?(onPoke: (cursorHint: string) => void): () => void;
@@ -26,8 +26,8 @@ export class LocalTransport implements Transport {
     return this.#gateway.pull(call);
   }
 
-  async checkpoint(tables: readonly string[]): Promise<Checkpoint> {
-    return (await this.#gateway.checkpoint?.(tables)) ?? { cursor: "", chunks: [], rows: 0 };
+  async checkpoint(tables: readonly string[], _signal?: AbortSignal, older?: boolean): Promise<Checkpoint> {
+    return (await this.#gateway.checkpoint?.(tables, older)) ?? { cursor: "", chunks: [], rows: 0 };
   }
 
   async chunk(name: string): Promise<Uint8Array> {

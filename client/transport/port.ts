@@ -79,10 +79,13 @@ export interface Transport {
   /** Rejects with a `LakeSyncError`; `details.retryAfterMs` where the gateway said when to come back. */
   push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer>;
   pull(call: PullCall, signal?: AbortSignal): Promise<Page>;
-  /** Where a device without data begins; absent where there is only `pull`. */
-  checkpoint?(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint>;
+  /**
+   * Where a device without data begins.
+   * @param older rows as well that have left a table's hot window
+   */
+  checkpoint(tables: readonly string[], signal?: AbortSignal, older?: boolean): Promise<Checkpoint>;
   /** A part of it, gzipped. Rejects with `CursorExpired` when it is gone. */
-  chunk?(name: string, signal?: AbortSignal): Promise<Uint8Array>;
+  chunk(name: string, signal?: AbortSignal): Promise<Uint8Array>;
   /** Starts listening for pokes, where the transport can. @returns a function that stops it */
   listen?(events: TransportEvents): () => void;
 }

@@ -13,21 +13,12 @@
  * token goes as a second subprotocol, `bearer.<token>`, since browsers cannot set headers on a WebSocket; a new one is
  * sent over the socket before the old one expires (C7).
  */
-import { LakeSyncError, parseGatewayId } from "../../schemas/index.ts";
+import { LakeSyncError } from "../../schemas/index.ts";
 import { defaultPlatform, type Platform, type SocketLike } from "../platform.ts";
 import { backoffMs } from "../sync/machine.ts";
 import { FRAME, gatewayError, pageOf, pullMessage, pushAnswer, pushMessage } from "./codec.ts";
 import { HttpTransport, type HttpTransportOptions } from "./http.ts";
-import {
-  type Checkpoint,
-  getToken,
-  type Page,
-  type PullCall,
-  type PushAnswer,
-  type PushCall,
-  type Transport,
-  type TransportEvents,
-} from "./port.ts";
+import { getToken, type Page, type PullCall, type PushAnswer, type PushCall, type TransportEvents } from "./port.ts";
 import { decode, encode, type Shape } from "./protobuf.ts";
 
 export interface WebSocketTransportOptions extends Omit<HttpTransportOptions, "platform"> {
@@ -54,10 +45,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export class WebSocketTransport implements Transport {
+export class WebSocketTransport extends HttpTransport {
   readonly #options: WebSocketTransportOptions;
   readonly #platform: Platform;
-  readonly #http: HttpTransport;
   readonly #url: string;
   #events: TransportEvents | undefined;
   #socket: SocketLike | undefined;
@@ -71,11 +61,12 @@ export class WebSocketTransport implements Transport {
   #renewal: unknown;
 
   constructor(options: WebSocketTransportOptions) {
+    const platform = options.platform ?? defaultPlatform();
+    super({ ...options, platform });
     this.#options = options;
-    this.#platform = options.platform ?? defaultPlatform();
-    this.#http = new HttpTransport({ ...options, platform: this.#platform });
+    this.#platform = platform;
     const base = options.baseUrl.replace(/\/+$/, "").replace(/^http/, "ws");
-    this.#url = `${base}/v1/${parseGatewayId(options.gatewayId)}/ws`;
+    this.#url = `${base}/v1/${options.gatewayId}/ws`;
   }
 
   /** Whether requests go over the socket just now. */
@@ -83,22 +74,14 @@ export class WebSocketTransport implements Transport {
     return this.#open;
   }
 
-  async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
-    if (!this.#open) return this.#http.push(call, signal);
+  override async push(call: PushCall, signal?: AbortSignal): Promise<PushAnswer> {
+    if (!this.#open) return super.push(call, signal);
     return pushAnswer(await this.#request("pushed", { push: pushMessage(call) }, signal));
   }
 
-  async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
-    if (!this.#open) return this.#http.pull(call, signal);
+  override async pull(call: PullCall, signal?: AbortSignal): Promise<Page> {
+    if (!this.#open) return super.pull(call, signal);
     return pageOf(await this.#request("page", { pull: pullMessage(call) }, signal));
-  }
-
-  checkpoint(tables: readonly string[], signal?: AbortSignal): Promise<Checkpoint> {
-    return this.#http.checkpoint(tables, signal);
-  }
-
-  chunk(name: string, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#http.chunk(name, signal);
   }
 
   listen(events: TransportEvents): () => void {
@@ -194,7 +177,7 @@ export class WebSocketTransport implements Transport {
       this.#socket?.send(encode(FRAME, { id, ...body }));
       const { error, [wanted]: answered } = await answer;
       if (answered) return answered;
-      throw gatewayError(0, error?.code ?? "", error?.message ?? "", error?.retryAfterSeconds ?? 0);
+      throw gatewayError(0, error);
     } finally {
       this.#waiting.delete(id);
       signal?.removeEventListener("abort", abort);

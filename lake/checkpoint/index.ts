@@ -6,6 +6,7 @@ export {
   getChunk,
   getClocks,
   getColdRuns,
+  idsInChunk,
   lookUp,
   putChunk,
   putIndexRun,

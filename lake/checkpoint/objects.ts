@@ -67,6 +67,12 @@ export async function getChunk(
   return { batches: unwrap(decodeChunk(chunk)), rest: JSON.parse(text.decode(rest)) as ChunkRest };
 }
 
+/** Rows that a chunk tells of. */
+export async function idsInChunk(store: LakeAdapter, place: RunPlace, table: string, name: string): Promise<string[]> {
+  const batches = unwrap(decodeChunk(await getNamed(store, chunkKey(place, place.run, table, name), name)));
+  return [...new Set(batches.flatMap(({ rowIds }) => rowIds))];
+}
+
 /** An index run: where each part begins, four bytes each, and the end; then the parts, each compressed by itself. */
 const HEAD_BYTES = (INDEX_PARTS + 1) * 4;
 

@@ -115,7 +115,11 @@ export function writeCheckpoint(
       options.mapVersion(),
     ]);
     const held = await readDraft(deps, source, mapVersion);
-    if (!held && !options.force && !isDue(old, start, mapVersion, deps.clock.now())) return summaryOf("idle", old);
+    const due =
+      options.force ||
+      isDue(old, start, mapVersion, deps.clock.now()) ||
+      (old !== undefined && !unwrap(await source.remembers(old.seq))); // nobody can go on from there
+    if (!held && !due) return summaryOf("idle", old);
     const draft = held ?? newDraft(deps, start, mapVersion);
     const writer = new Writer(deps, source, start, draft, options);
     if (!(await writer.rows())) {
@@ -188,7 +192,8 @@ function isDue(
   mapVersion: number,
   nowMs: number,
 ): boolean {
-  if (!old || old.mapVersion !== mapVersion) return start.head >= CHECKPOINT_HEAD_MIN;
+  if (!old || old.mapVersion !== mapVersion)
+    return start.head >= CHECKPOINT_HEAD_MIN || (start.head > 0 && start.tables.some(({ schema }) => schema.hot));
   const changes = start.head - old.seq;
   const rows = old.tables.reduce((sum, table) => sum + table.rows, 0);
   if (changes >= Math.max(CHECKPOINT_CHANGES, rows * CHECKPOINT_CHANGED_RATIO)) return true;

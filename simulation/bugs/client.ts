@@ -141,7 +141,7 @@ export const CLIENT_BUGS: readonly Bug[] = [
     edits: [
       {
         file: ROUND,
-        find: 'timer = timers.set(stop("Timeout", "The gateway did not answer in time."), this.#options.requestMs);',
+        find: "timer = timers.set(stop, this.#options.requestMs);",
         replace: "",
       },
       {

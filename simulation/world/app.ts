@@ -92,6 +92,7 @@ export class App {
       batchDeltas: spec.batchDeltas,
       pageBytes: spec.pageBytes,
       verifyMs: 0,
+      older: spec.older ?? false,
     });
     this.db = db;
     this.sync = sync;
@@ -165,8 +166,6 @@ export class App {
         };
         return real.listen?.({ ...events, page }) ?? (() => undefined);
       });
-    const checkpoint = real.checkpoint?.bind(real);
-    const chunk = real.chunk?.bind(real);
     return {
       push: (call, signal) => {
         asks(signal);
@@ -178,8 +177,8 @@ export class App {
         return real.pull(call, signal);
       },
       ...(listen && { listen }),
-      ...(checkpoint && { checkpoint }),
-      ...(chunk && { chunk }),
+      checkpoint: real.checkpoint.bind(real),
+      chunk: real.chunk.bind(real),
     };
   }
 }

@@ -23,6 +23,8 @@ export interface DeviceSpec {
   readonly tabs?: number;
   /** What a browser keeps it in. A file of the origin-private file system is one worker's, whoever thinks that it leads. */
   readonly kept?: "opfs" | "idb";
+  /** It asks for rows that have left hot windows. */
+  readonly older?: boolean;
 }
 
 export interface DeviceDeps {

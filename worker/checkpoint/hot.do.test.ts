@@ -1,8 +1,21 @@
 /** A table with a hot window, through the Worker's own doors: rows leave, and everything is as if they had not. */
 import { runInDurableObject, SELF } from "cloudflare:test";
 import { expect, test } from "vitest";
+import { checkpointDuty } from "../../core/index.ts";
 import { cellsAt, decodeChunk, HOT_AGE_MS_MIN, unwrap } from "../../schemas/index.ts";
-import { ALL, Device, delta, insert, type Json, OWN, type TestGateway, TODOS, todos } from "../testing/gateway.ts";
+import { maintainOne } from "../maintenance.ts";
+import {
+  ALL,
+  bindings,
+  Device,
+  delta,
+  insert,
+  type Json,
+  OWN,
+  type TestGateway,
+  TODOS,
+  todos,
+} from "../testing/gateway.ts";
 
 const HOT = { shards: 1, hot: { ageMs: HOT_AGE_MS_MIN } };
 const idOf = (n: number) => `row-${String(n).padStart(3, "0")}`;
@@ -61,8 +74,8 @@ async function fetchChunk(gateway: TestGateway, token: string, name: string) {
 }
 
 /** A device that asks for everything. */
-async function whole(gateway: TestGateway, sub: string): Promise<Device> {
-  const token = await gateway.token(sub);
+async function whole(gateway: TestGateway, sub: string, claims: Json = {}): Promise<Device> {
+  const token = await gateway.token(sub, claims);
   const { body } = await gateway.request(token, "GET", "/checkpoint?older=true");
   const device = new Device(gateway, sub);
   for (const { name } of body.chunks)
@@ -70,7 +83,7 @@ async function whole(gateway: TestGateway, sub: string): Promise<Device> {
       if (row) device.rows.set(key, row);
       else device.rows.delete(key);
   device.cursor = body.cursor;
-  await device.pull();
+  await device.pull({}, claims);
   return device;
 }
 
@@ -135,6 +148,44 @@ test("[HW3] [PL7] who sees some rows gets those of them that left, as they are n
   const cold = body.chunks.filter(({ name }: { name: string }) => name.includes(":cold-"));
   expect(cold.length).toBeGreaterThan(0);
   for (const { name } of cold) expect((await fetchChunk(gateway, await gateway.token("alice"), name)).status).toBe(410);
+});
+
+test("[HW3] [PL7] rules that name a column after rows have left show each token its older rows, and no others", async () => {
+  const gateway = await left(ALL, 60);
+  const changed = await gateway.request(await gateway.admin(), "POST", "/push", {
+    clientId: "root-device",
+    deltas: [delta("UPDATE", idOf(1), { owner: "bob" }), delta("UPDATE", idOf(2), { owner: "alice" })],
+  });
+  expect(changed.body.rejected).toEqual([]);
+  // What rules compare by `neq` alone is in no index ever.
+  const differs = [{ name: "differs", tables: ["todos"], filters: [{ column: "owner", op: "neq", value: "jwt:not" }] }];
+  for (const rules of [OWN, differs]) {
+    expect((await gateway.putRules(rules)).status).toBe(200);
+    for (const [sub, not, first] of [
+      ["alice", "bob", 2],
+      ["bob", "alice", 1],
+    ] as const) {
+      const device = await whole(gateway, sub, { not });
+      expect([...device.rows.values()].map(({ owner }) => owner)).toEqual(Array.from({ length: 30 }, () => sub));
+      expect(device.rows.has(`todos/${idOf(first)}`)).toBe(true);
+    }
+  }
+});
+
+test("[HW3] a token that asks for older rows is told to come again until a checkpoint lists them", async () => {
+  const gateway = await left(ALL, 20);
+  const [{ shard = "" } = {}] = (await gateway.status()).shards as { shard?: string }[];
+  const { objects } = await bindings.LAKE.list({ prefix: `${gateway.id}/_checkpoint/${shard}/manifest.json` });
+  expect(objects).toHaveLength(1);
+  await bindings.LAKE.delete(objects.map(({ key }) => key));
+  const token = await gateway.token("alice");
+  const ask = (query: string) => gateway.request(token, "GET", `/checkpoint${query}`);
+  expect(await ask("?older=true")).toMatchObject({ status: 503, body: { error: { code: "Unavailable" } } });
+  expect(await ask("")).toMatchObject({ status: 200, body: { cursor: "", chunks: [] } });
+  // It is due however little has changed.
+  const done = await maintainOne(bindings, { gatewayId: gateway.id, duty: checkpointDuty(shard) });
+  expect(done).toMatchObject({ ok: true, value: { ok: true, state: "written" } });
+  expect((await whole(gateway, "alice")).rows.size).toBe(20);
 });
 
 test("[HW2] [PU4] [L7] several shards, one of which restarts and then loses its storage: nothing is missing", async () => {

@@ -1,6 +1,6 @@
 /** Checkpoints are made by the maintenance queue's consumer, of one shard at a time, or on an operator's word. */
 import { type CheckpointSource, layoutOf } from "../../core/index.ts";
-import { ask, type Env, Router } from "../../durable-objects/index.ts";
+import { ask, type Env, Router, type ShardAddress } from "../../durable-objects/index.ts";
 import { type CheckpointSummary, writeCheckpoint } from "../../lake/index.ts";
 import { err, LakeSyncError, ok, type Result, type Seq, unwrap } from "../../schemas/index.ts";
 import { lakeOf } from "../destination.ts";
@@ -19,22 +19,20 @@ export async function checkpointShard(
   asked: boolean,
 ): Promise<Result<CheckpointSummary & { readonly left: number; readonly more: boolean }, LakeSyncError>> {
   const router = new Router(env);
-  const mapVersion = async () => unwrap(await router.freshState(gatewayId)).map.version;
-  const { tables, map } = unwrap(await router.freshState(gatewayId));
+  const { version, tables, map } = unwrap(await router.freshState(gatewayId));
   const windowed = tables.some(({ table, hot }) => hot && layoutOf(map, table).includes(shard));
-  const gone = windowed ? await leaveHot(env, gatewayId, shard) : ok({ left: 0 });
+  const gone = windowed ? await leaveHot(env, { gatewayId, shard, version }) : ok({ left: 0 });
   if (!gone.ok) return gone;
   const { left } = gone.value;
-  const source = await sourceOf(env, router, gatewayId, shard);
-  // A checkpoint of before rows left is one from which nobody can go on.
-  const written = await writeCheckpoint(lakeOf(env, gatewayId), source, { mapVersion, force: asked || left > 0 });
+  const source = sourceOf(env, router, { gatewayId, shard, version });
+  const mapVersion = async () => unwrap(await router.freshState(gatewayId)).map.version;
+  const written = await writeCheckpoint(lakeOf(env, gatewayId), source, { mapVersion, force: asked });
   return written.ok ? ok({ ...written.value, left, more: written.value.state === "more" }) : written;
 }
 
-async function sourceOf(env: Env, router: Router, gatewayId: string, shard: string): Promise<CheckpointSource> {
-  const { version } = unwrap(await router.freshState(gatewayId));
+function sourceOf(env: Env, router: Router, address: ShardAddress): CheckpointSource {
+  const { gatewayId, shard } = address;
   const stub = router.shard(gatewayId, shard);
-  const address = { gatewayId, shard, version };
   return {
     gatewayId,
     shard,

@@ -5,6 +5,7 @@
  *   its rules compare columns          the rows that indexes have for them, as they are now, judged by the shard; a chunk
  *                                      of such rows for each run of an index
  *   and asks for older rows            likewise what has left a hot window (decision 0052), where it lies
+ *   neither, and asks for older rows   those rows of each chunk that it may see, as they are now
  *   neither                            nothing of this shard: its cursor begins at nothing, and the pull scans it
  *
  * A chunk's name says where it lies; whether the token may have it is asked anew each time.
@@ -34,6 +35,7 @@ import {
   type CheckpointPlace,
   chunkKey,
   getColdRuns,
+  idsInChunk,
   isObjectName,
   isRun,
   lookUp,
@@ -46,6 +48,7 @@ import {
   encodeChunk,
   LakeSyncError,
   type PackedBatch,
+  RETRY_AFTER_SECONDS,
   type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
@@ -90,20 +93,25 @@ export async function checkpointFor(
     shardsOf(state, tables).map(async (shard) => {
       const place = { gatewayId, shard };
       const manifest = await readCheckpoint(store, place);
-      if (!manifest || manifest.mapVersion !== state.map.version) return;
-      const offered = await chunksOf(store, place, state, manifest, claims, tables, older);
-      if (!offered || offered.length === 0) return;
+      const usable = manifest?.mapVersion === state.map.version;
+      const offered =
+        manifest && usable ? await chunksOf(store, place, state, manifest, claims, tables, older) : undefined;
+      // Rows that leave while a pull scans the shard would be missed; from a seq, or from the very first, a device hears of it.
+      const windowed = older && hasWindow(state, shard, tables);
+      if (!offered?.length && !windowed) return;
+      const seq = (offered && manifest?.seq) ?? 0;
       const address = { gatewayId, shard, version: state.version };
-      const standing = unwrap(
-        await call("shard", router.shard(gatewayId, shard).standing(address, claims, manifest.seq)),
-      );
+      const standing = unwrap(await call("shard", router.shard(gatewayId, shard).standing(address, claims, seq)));
       // A shard that knows newer rules than these chunks were chosen by: the device asks again in a moment.
-      if (!standing.remembered || standing.version > state.version) return;
+      if (!standing.remembered || standing.version > state.version) {
+        if (windowed) throw notYet();
+        return;
+      }
       parts.set(shard, {
         fingerprint: standing.fingerprint,
-        position: { at: "tail", seq: manifest.seq, exact: false },
+        position: { at: "tail", seq, exact: false },
       });
-      chunks.push(...offered);
+      chunks.push(...(offered ?? []));
     }),
   );
   if (parts.size === 0) return { cursor: "", chunks: [], rows: 0, bytes: 0 };
@@ -115,6 +123,16 @@ export async function checkpointFor(
     bytes: chunks.reduce((sum, chunk) => sum + chunk.bytes, 0),
   };
 }
+
+const hasWindow = ({ tables, map }: TenantState, shard: string, asked: readonly string[]): boolean =>
+  tables.some(
+    ({ table, hot }) => hot && (asked.length === 0 || asked.includes(table)) && layoutOf(map, table).includes(shard),
+  );
+
+const notYet = () =>
+  new LakeSyncError("Unavailable", "The checkpoint that lists older rows is not made yet; come again.", {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  });
 
 /** Undefined when not everything of the shard that the token may see can be given. */
 async function chunksOf(
@@ -146,13 +164,17 @@ async function chunksOf(
         continue;
       }
       const runs = runsFor(state, schema, part, claims);
-      if (!runs) return undefined;
-      chunks.push(...runs.map(({ columnId, run }) => ({ name: named(`${columnId}.${run}`), rows: 0, bytes: 0 })));
+      if (!runs && !older) return undefined;
+      if (!runs)
+        chunks.push(...part.chunks.map(({ name }) => ({ name: named(`${NO_COLUMN}.${name}`), rows: 0, bytes: 0 })));
+      else chunks.push(...runs.map(({ columnId, run }) => ({ name: named(`${columnId}.${run}`), rows: 0, bytes: 0 })));
     }
   }
   return chunks;
 }
 
+/** In the place of a column's id: rows of a chunk, not of an index's run. */
+const NO_COLUMN = 0;
 /** Before the run's name, in the name of a chunk of rows that have left. */
 const COLD = "cold-";
 
@@ -172,7 +194,7 @@ interface ChunkName extends CheckpointPlace {
   readonly run: string;
   readonly table: string;
   readonly name: string;
-  /** Of the index that the name is a run of; absent for a chunk that lies in the bucket. */
+  /** Of the index that the name is a run of, or NO_COLUMN; absent for a chunk as it lies in the bucket. */
   readonly columnId?: number;
 }
 
@@ -211,7 +233,8 @@ export async function chunkFor(
   const state = unwrap(await router.freshState(gatewayId));
   const schema = state.tables.find(({ table }) => table === named?.table);
   if (!named || !schema || !layoutOf(state.map, schema.table).includes(named.shard)) throw gone();
-  if (named.columnId !== undefined) return selected(env, router, claims, state, schema, named, named.columnId);
+  const { columnId } = named;
+  if (columnId !== undefined) return selected(env, router, claims, state, schema, { ...named, columnId });
   if (!tableAccess(state.rules, schema, claims).seesAll) throw gone();
   return stored(env, chunkKey(named, named.run, named.table, named.name), request);
 }
@@ -236,26 +259,31 @@ async function stored(env: Env, key: string, request: Headers): Promise<Response
   return new Response(object.body, { status: range ? 206 : 200, headers });
 }
 
-/** Rows that an index names, as the shard has them now. */
+/** Rows that an index names, or that are in a chunk, as they are now. */
 async function selected(
   env: Env,
   router: Router,
   claims: Claims,
   state: TenantState,
   schema: TableSchema,
-  place: ChunkName,
-  columnId: number,
+  place: ChunkName & { readonly columnId: number },
 ): Promise<Response> {
+  const { columnId } = place;
   const selectors = selectorsOf(state.rules, schema, claims)?.filter(({ column }) => column.id === columnId) ?? [];
   const { store } = lakeOf(env, place.gatewayId);
-  const ids = await lookUp(store, place, place.name, selectors).catch((error: unknown) => {
+  const named =
+    columnId === NO_COLUMN
+      ? idsInChunk(store, place, schema.table, place.name)
+      : lookUp(store, place, place.name, selectors);
+  const ids = await named.catch((error: unknown) => {
     throw error instanceof LakeSyncError && error.code === "NotFound" ? gone() : error;
   });
   const address = { gatewayId: place.gatewayId, shard: place.shard, version: state.version };
   const shard = router.shard(place.gatewayId, place.shard);
   const read = async (at: number): Promise<Uint8Array> => {
     const some = ids.slice(at, at + PICKED_AT_ONCE);
-    if (!place.cold) {
+    // What was in the shard when the checkpoint was made may have left since.
+    if (!schema.hot) {
       const picked = unwrap(await ask<PackedBatch[]>("shard", shard.pick(address, claims, schema.table, some)));
       return encodeChunk(picked.map((batch) => unwrap(decodeBatch(batch))));
     }
