@@ -324,4 +324,15 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     what: "a row that has left its shard is taken for one that never was",
     edits: [{ file: "core/shard/cold.ts", find: "    if (!runs) return [];\n", replace: "    return [];\n" }],
   },
+  {
+    name: "scan-passes-over-own-rows",
+    what: "where a device scans a shard after it has installed others, it is not told of what it wrote meanwhile and may not see",
+    edits: [
+      {
+        file: "worker/checkpoint/serve.ts",
+        find: 'parts.set(shard, { fingerprint, position: { at: "scan", seq: head, table: "", after: "" } });',
+        replace: "void head;",
+      },
+    ],
+  },
 ];
