@@ -324,4 +324,15 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     what: "a row that has left its shard is taken for one that never was",
     edits: [{ file: "core/shard/cold.ts", find: "    if (!runs) return [];\n", replace: "    return [];\n" }],
   },
+  {
+    name: "merge-keeps-the-oldest",
+    what: "of a row that is in several runs, what the oldest of them has stays when they are merged",
+    edits: [
+      {
+        file: "lake/cold/merge.ts",
+        find: "newest(runs.toReversed().map(",
+        replace: "newest(runs.map(",
+      },
+    ],
+  },
 ];
