@@ -150,6 +150,9 @@ export class FanOutAdapter implements Composed {
   }
 }
 
+/** A `FanOutAdapter`, or what stands for one in another process. */
+const follows = (part: DatabaseAdapter): part is DatabaseAdapter & Pick<FanOutAdapter, "catchUp"> => "catchUp" in part;
+
 /** Brings the secondaries of every `FanOutAdapter` within an adapter to where their primaries are. */
 export async function catchUp(
   adapter: DatabaseAdapter,
@@ -158,6 +161,6 @@ export async function catchUp(
   const reports: CatchUp[] = [];
   for (const table of tables)
     for (const part of within(adapter, table))
-      if (part instanceof FanOutAdapter) reports.push(...(await part.catchUp(table, signal ? { signal } : {})));
+      if (follows(part)) reports.push(...(await part.catchUp(table, signal ? { signal } : {})));
   return reports;
 }

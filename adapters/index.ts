@@ -19,4 +19,8 @@ export {
   migrateAdapter,
 } from "./migrate.ts";
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
+export { PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
+export { AdapterHost, type AdapterHostOptions } from "./remote/host.ts";
+export type { RemoteMessage, RemoteReply } from "./remote/messages.ts";
+export { RemoteAdapter, type RemoteAdapterOptions } from "./remote/remote.ts";

@@ -220,6 +220,10 @@ async function move(tiers: Tiers, table: TableSchema, mark: Seq, due: readonly R
   return gone.size;
 }
 
+/** A `LifecycleAdapter`, or what stands for one in another process. */
+const ages = (part: DatabaseAdapter): part is DatabaseAdapter & Pick<LifecycleAdapter, "migrateToTier"> =>
+  "migrateToTier" in part;
+
 export interface TierMigration {
   readonly tables: readonly TableSchema[];
   /** Milliseconds since 1970. */
@@ -237,8 +241,7 @@ export async function migrateToTier(
     const moves: TierMove[] = [];
     for (const table of tables)
       for (const part of within(adapter, table))
-        if (part instanceof LifecycleAdapter && !signal?.aborted)
-          moves.push(unwrap(await part.migrateToTier(table, nowMs, signal)));
+        if (ages(part) && !signal?.aborted) moves.push(unwrap(await part.migrateToTier(table, nowMs, signal)));
     return moves;
   });
 }

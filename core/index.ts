@@ -2,6 +2,8 @@
 export * from "./checkpoint/index.ts";
 export { deltaId, encodeDelta } from "./delta-id.ts";
 export { contentDigest, type RowDigest, RowsDigest, rowDigest, TableDigest } from "./digest.ts";
+export { foreignClock, type PushEdits, type RefusedEdit, type Taken, takeEdits } from "./feed.ts";
+export { FeedRegistry } from "./feed-registry.ts";
 export {
   CONSUMER_FAULTS,
   type ConsumerFault,

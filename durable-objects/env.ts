@@ -12,7 +12,7 @@ export interface Env {
   readonly CATALOGUE: DurableObjectNamespace<Catalogue>;
   /** The lake: data, metadata and checkpoints. */
   readonly LAKE: R2Bucket;
-  readonly FLUSH_QUEUE: Queue<FlushMessage>;
+  readonly FLUSH_QUEUE: Queue<FlushMessage | FeedMessage>;
   readonly MAINTENANCE_QUEUE: Queue<MaintenanceMessage>;
   /** Secret of HS256 tokens. One of this and JWKS_URL has to be set. */
   readonly JWT_SECRET?: string;
@@ -49,12 +49,20 @@ export interface Env {
   readonly POSTGRES_COPY?: string;
   /** Backends and which tables go there, instead of those that the Worker was made with: `lakesync.config.ts`, or its JSON. */
   readonly LAKESYNC_CONFIG?: LakeSyncConfig | string;
+  /** The adapter object of the process that runs this Worker (adapters/remote/messages.ts). */
+  readonly ADAPTER?: Fetcher;
 }
 
 /** A hint that a shard has something to flush; the truth is the shard's log (decision 12). */
 export interface FlushMessage {
   readonly gatewayId: string;
   readonly shard: string;
+}
+
+/** A hint that databases may keep edits of a gateway's tables; the truth is what they keep. */
+export interface FeedMessage {
+  readonly gatewayId: string;
+  readonly feeds: true;
 }
 
 /** A hint that a table's lake, or a shard's checkpoint, is due for maintenance; the truth is the tenant's ledger. */

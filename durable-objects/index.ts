@@ -3,7 +3,7 @@ export { forGateway, type Grant, verifyToken } from "./auth.ts";
 export { Catalogue } from "./catalogue/index.ts";
 export { catalogueServer } from "./catalogue/stub.ts";
 export { type CursorPart, encodeCursor } from "./cursor.ts";
-export { type Env, type FlushMessage, lakeLocation, type MaintenanceMessage } from "./env.ts";
+export { type Env, type FeedMessage, type FlushMessage, lakeLocation, type MaintenanceMessage } from "./env.ts";
 export { GRANT_HEADER, Hub, packGrant, SUBPROTOCOL } from "./hub/index.ts";
 export { Router } from "./router.ts";
 export { ask, call, type Plain } from "./rpc.ts";

@@ -2,8 +2,8 @@
  * `lakesync.config.ts`: which backends there are, and which tables go where. Names of bindings and of environment variables
  * stand in it, secrets never do.
  *
- *   leaf       iceberg | postgres | mysql | bigquery     made by whoever runs LakeSync: a Worker, a server
- *   composed   fan-out | lifecycle                       made of others, by name
+ *   leaf       iceberg | postgres | mysql | bigquery | adapter   made by whoever runs LakeSync: a Worker, a server
+ *   composed   fan-out | lifecycle                               made of others, by name
  */
 import { z } from "zod";
 import { LakeSyncError } from "./errors.ts";
@@ -44,6 +44,8 @@ const backendSchema = z.discriminatedUnion("type", [
     /** Another address than Google's: of your own network, or of an emulator. */
     endpoint: z.url({ protocol: /^https?$/ }).optional(),
   }),
+  /** The adapter object that `GatewayServer` was given. */
+  z.strictObject({ type: z.literal("adapter") }),
   z.strictObject({ type: z.literal("fan-out"), primary: name, secondaries: z.array(name).min(1) }),
   z.strictObject({
     type: z.literal("lifecycle"),
@@ -137,8 +139,8 @@ function letsGo(config: ParsedConfig, name: string): boolean {
 
 /** What tells a leaf's tables from those of another; in a gateway there is one lake. */
 const placeOf = (leaf: LeafConfig): string =>
-  leaf.type === "iceberg"
-    ? "lake"
+  leaf.type === "iceberg" || leaf.type === "adapter"
+    ? leaf.type
     : leaf.type === "bigquery"
       ? `${leaf.env} ${leaf.dataset}`
       : (leaf.binding ?? `env ${leaf.env}`);

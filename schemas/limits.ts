@@ -82,6 +82,9 @@ export const REPLAY_EDITS = 25_000;
 export const REPLAY_CHARS = 12 * MiB;
 /** Edits or rows that are asked of a backend in one query while it is read for another. */
 export const REPLAY_PAGE = 5_000;
+/** What is read at once of the edits that others made in a database, and pushed as one: edits; characters of their cells. */
+export const FOREIGN_EDITS = 1_000;
+export const FOREIGN_CHARS = 4 * MiB;
 /** Rows that move from one tier to the other at once: they are held in memory, and asked for by id. */
 export const TIER_ROWS = 1_000;
 /** Peak memory of a Parquet writer is 62-118 MB for 50k rows (docs/decisions): 25k keeps a flush below 128 MB. Rows. */

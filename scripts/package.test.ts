@@ -3,7 +3,7 @@
  * a fresh Vite project and in a page without a bundler, opened in Chromium.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -158,6 +158,53 @@ test("[C1] [C2] a browser whose storage is full: nothing that was committed is l
   expect(after.waiting).toEqual(committed);
   await context.close();
   await files.close();
+});
+
+test("the self-hosted gateway runs from the package, with the adapter that it is given", async () => {
+  const root = join(folder, "server");
+  const modules = join(root, "node_modules");
+  mkdirSync(modules, { recursive: true });
+  cpSync(installed, join(modules, "lakesync"), { recursive: true });
+  const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  for (const name of Object.keys({ ...dependencies, ...peerDependencies })) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true });
+    symlinkSync(join(REPOSITORY, "node_modules", name), join(modules, name));
+  }
+  writeFileSync(join(root, "package.json"), '{ "private": true, "type": "module" }');
+  writeFileSync(
+    join(root, "main.js"),
+    `import { GatewayServer } from "lakesync/gateway-server";
+     const flushed = [];
+     const ok = (value) => ({ ok: true, value });
+     const adapter = {
+       ensureSchema: async () => ok(undefined),
+       async insertDeltas(batch) {
+         for await (const { rowIds } of batch.rows()) flushed.push(...rowIds);
+         return ok({ watermark: batch.toSeq, rows: 1, deltas: 1 });
+       },
+       queryDeltasSince: async () => ok({ seqs: [], receivedMs: [], batch: {} }),
+       getLatestState: async () => ok({ rowIds: [] }),
+       progress: async () => ok([]),
+       async close() {},
+     };
+     const jwtSecret = "a secret for tests only, 32 bytes and more";
+     const server = new GatewayServer({ port: 0, gatewayId: "my-gateway", adapter, jwtSecret, persistence: "sqlite" });
+     const url = await server.start();
+     const authorization = "Bearer " + (await server.token({ sub: "root", role: "admin" }));
+     const ask = async (method, path, body) => {
+       const headers = { authorization, "content-type": "application/json" };
+       const answer = await fetch(new URL("/v1/my-gateway/" + path, url), { method, headers, body: JSON.stringify(body) });
+       if (!answer.ok) throw new Error(await answer.text());
+     };
+     await ask("PUT", "admin/tables/todos", { columns: [{ name: "title", type: "string" }] });
+     const hlc = (BigInt(Date.now()) << 16n).toString();
+     const columns = [{ column: "title", value: "Milk" }];
+     await ask("POST", "push", { clientId: "phone", deltas: [{ op: "INSERT", table: "todos", rowId: "a", hlc, columns }] });
+     await ask("POST", "admin/flush");
+     console.log("flushed " + flushed);
+     await server.stop();`,
+  );
+  expect(execFileSync(process.execPath, ["main.js"], { cwd: root, encoding: "utf8" })).toContain("flushed a\n");
 });
 
 test("publint finds nothing but the one thing that is meant", async () => {

@@ -4,13 +4,14 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { glob, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const ROOT = join(import.meta.dirname, "..");
 const SOURCES = [
   "{schemas,core,lake,adapters,durable-objects,worker}/**/*.{ts,js,wasm}",
   "wrangler.toml",
-  "lakesync.config.ts",
+  "lakesync.config.{ts,js}",
   "package-lock.json",
 ];
 
@@ -60,7 +61,7 @@ async function sourcesDigest(entry: string | undefined): Promise<string> {
 
 async function build(root: string, entry: string | undefined): Promise<void> {
   const parts = `${root}.${process.pid}`;
-  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+  const wrangler = join(fileURLToPath(import.meta.resolve("wrangler/package.json")), "..", "bin", "wrangler.js");
   const options = { cwd: ROOT, env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "true" } };
   const args = [wrangler, "deploy", ...(entry === undefined ? [] : [entry]), "--dry-run", "--outdir", parts];
   await promisify(execFile)(process.execPath, args, options);

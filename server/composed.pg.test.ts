@@ -13,10 +13,17 @@ const CONFIG = defineConfig({
     copy: { type: "postgres", env: "COPY_URL" },
     both: { type: "fan-out", primary: "main", secondaries: ["copy", "lake"] },
     aged: { type: "lifecycle", hot: { backend: "main", maxAgeMs: HOUR }, cold: { backend: "lake" } },
+    gone: { type: "postgres", env: "GONE_URL" },
+    goneToo: { type: "mysql", env: "GONE_TOO_URL" },
     lost: { type: "mysql", env: "LAKESYNC_TEST_NOBODY_SETS_THIS" },
   },
-  tables: { orders: "both", events: "aged" },
+  tables: { orders: "both", events: "aged", audit: "gone", trail: "goneToo" },
 });
+/** Nobody listens there. */
+const GONE = {
+  GONE_URL: "postgres://keeper:hunter2@127.0.0.1:9/gone",
+  GONE_TOO_URL: "mysql://keeper:hunter2@127.0.0.1:9/gone",
+};
 const urlOf = (database: string) => {
   const url = new URL(inject("postgresUrl"));
   url.pathname = `/${database}`;
@@ -40,7 +47,7 @@ beforeAll(async () => {
     cronMs: 200,
     backends: { MAIN: urlOf(MAIN_DATABASE) },
     config: CONFIG,
-    vars: { LOG_LEVEL: "error", COPY_URL: urlOf(COPY) },
+    vars: { LOG_LEVEL: "error", COPY_URL: urlOf(COPY), ...GONE },
   });
   await server.start();
 });
@@ -127,7 +134,7 @@ test("[F2] secondaries follow each flush by themselves; one that is down holds u
       ],
       ...[{ name: "aged", kind: "lifecycle", parts: ["main", "lake"] }],
       ...[{ name: "both", kind: "fan-out", parts: ["main", "copy", "lake"] }],
-      ...[{ name: "copy" }, { name: "lost" }, { name: "main" }],
+      ...[{ name: "copy" }, { name: "gone" }, { name: "goneToo" }, { name: "lost" }, { name: "main" }],
     ],
     tables: { orders: "both" },
   });
@@ -230,9 +237,35 @@ test("[S1] tenants share no table, whatever the configuration names; an admin sa
   expect(await mine.putTable("notes", { backend: "COPY_URL" })).toMatchObject({
     status: 400,
     body: {
-      error: { code: "BadConfig", message: expect.stringContaining("lake, MAIN, aged, both, copy, lost, main") },
+      error: {
+        code: "BadConfig",
+        message: expect.stringContaining("lake, MAIN, aged, both, copy, gone, goneToo, lost, main"),
+      },
     },
   });
+});
+
+test("[F2] a table whose backend is down holds up no table that has other shards", async () => {
+  const shop = new Tenant("apart");
+  for (const table of ["audit", "trail"]) await shop.putTable(table, { shards: 1 });
+  await shop.putTable("events");
+  for (const round of [1, 2]) {
+    for (const table of ["audit", "trail", "events"]) await shop.push(table, "INSERT", `row-${round}`, { title: "x" });
+    const { shards } = (await shop.ask("POST", "admin/flush")).body as { shards: { shard: string; state: string }[] };
+    expect(shards.map(({ shard, state }) => `${shard.split(".")[0]} ${state}`).sort()).toEqual([
+      "audit failed",
+      "common flushed",
+      "trail failed",
+    ]);
+  }
+  expect(await shop.rowsIn(main, "events")).toEqual(["row-1 x null", "row-2 x null"]);
+  const { backends } = (await shop.ask("GET", "admin/status")).body as { backends: { name: string }[] };
+  for (const name of ["gone", "goneToo"])
+    expect(backends.find((each) => each.name === name)).toMatchObject({
+      unflushedDeltas: 2,
+      lastError: expect.stringContaining(`: DestinationUnavailable: ${name} is not available: `),
+    });
+  expect(JSON.stringify(backends)).not.toContain("hunter2");
 });
 
 test("a configuration that is wrong is told when the server is made, with its key and the remedy", () => {

@@ -5,9 +5,11 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { SignJWT } from "jose";
-import { convertV4MiniflareOptions, Miniflare, type V4WorkerOptions } from "miniflare";
+import { convertV4MiniflareOptions, Miniflare, type Request, Response, type V4WorkerOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
-import { type LakeSyncConfig, parseGatewayConfig } from "../schemas/index.ts";
+import { AdapterHost, type RemoteMessage } from "../adapters/index.ts";
+import type { DatabaseAdapter } from "../core/index.ts";
+import { type LakeSyncConfig, LakeSyncError, parseGatewayConfig } from "../schemas/index.ts";
 import { workerBundle } from "./bundle.ts";
 
 export interface GatewayServerOptions {
@@ -38,6 +40,11 @@ export interface GatewayServerOptions {
    * that it names are taken from `vars`, or else from this process's environment.
    */
   readonly config?: LakeSyncConfig;
+  /**
+   * Where all tables go that name no backend: an adapter object, of any kind. It works in this process, and is yours to close. With a
+   * `config`, only what that sends to a backend of `{ type: "adapter" }`. It is this gateway's alone.
+   */
+  readonly adapter?: DatabaseAdapter;
   /** Further variables of the Worker (durable-objects/env.ts). */
   readonly vars?: Readonly<Record<string, string>>;
 }
@@ -54,10 +61,12 @@ export class GatewayServer {
   #url: URL | undefined;
   #cron: NodeJS.Timeout | undefined;
 
-  /** @throws `Misconfigured`, with the key and the remedy, when `config` is wrong */
+  /** @throws `Misconfigured`, with the key and the remedy, when `config` or `adapter` is wrong */
   constructor(options: GatewayServerOptions) {
-    if (options.config) parseGatewayConfig(options.config);
-    this.#options = options;
+    const { adapter, config = adapter && ALL_TO_ADAPTER } = options;
+    if (adapter) checkAdapter(adapter);
+    if (config) parseGatewayConfig(config);
+    this.#options = { ...options, ...(config && { config }) };
   }
 
   /** Starts workerd and resolves when the gateway answers. @returns its address */
@@ -73,6 +82,7 @@ export class GatewayServer {
       entry,
       backends,
       config,
+      adapter,
     } = this.#options;
     const { modules, root } = await workerBundle(entry);
     const { workerOptions } = unstable_getMiniflareWorkerOptions(
@@ -99,6 +109,7 @@ export class GatewayServer {
           modulesRoot: root,
           bindings,
           ...(backends && { hyperdrives: { ...backends } }),
+          ...(adapter && { serviceBindings: { ADAPTER: this.#hosting(adapter) } }),
           ...(assets !== undefined && site && { assets: site }),
         },
       ],
@@ -110,6 +121,12 @@ export class GatewayServer {
     this.#url = await this.#miniflare.ready;
     this.#cron = setInterval(() => this.#comeBy(), this.#options.cronMs ?? CRON_MS).unref();
     return this.#url;
+  }
+
+  /** What the Worker's flushes call, in this process. */
+  #hosting(adapter: DatabaseAdapter) {
+    const host = new AdapterHost({ adapter, gatewayId: this.#options.gatewayId });
+    return async (request: Request) => Response.json(await host.answer((await request.json()) as RemoteMessage));
   }
 
   /** Miniflare's Cron fires only when told to. What fails now is tried the next time. */
@@ -147,6 +164,21 @@ export class GatewayServer {
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }
+}
+
+const ALL_TO_ADAPTER: LakeSyncConfig = { backends: { adapter: { type: "adapter" } }, default: "adapter" };
+
+const METHODS = ["ensureSchema", "insertDeltas", "queryDeltasSince", "getLatestState", "progress", "close"] as const;
+
+/** What has no types may hand anything over. */
+function checkAdapter(adapter: Partial<DatabaseAdapter>): void {
+  const lacks = METHODS.filter((name) => typeof adapter[name] !== "function");
+  if (lacks.length > 0)
+    throw new LakeSyncError(
+      "Misconfigured",
+      `adapter is no DatabaseAdapter, since it has no ${lacks.join(", ")}; make one of lakesync/adapter, or one that has them.`,
+      { key: "adapter" },
+    );
 }
 
 /** Variables that backends name, as far as this process has them. */

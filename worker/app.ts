@@ -9,6 +9,7 @@ import { log, requests } from "./middleware/log.ts";
 import { openApi } from "./openapi.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { dataRoutes } from "./routes/data.ts";
+import { feedRoutes } from "./routes/feeds.ts";
 import { icebergRoutes } from "./routes/iceberg.ts";
 import { s3Routes } from "./routes/s3.ts";
 import { s3Config } from "./s3/config.ts";
@@ -21,6 +22,7 @@ export function createApp(): Hono<AppEnv> {
   app.get("/health", (c) => c.json({ status: "ok" }));
   app.get("/openapi.json", (c) => c.json(openApi()));
   app.use("/v1/:gatewayId/*", authenticated);
+  app.route("/v1/:gatewayId/admin/feeds", feedRoutes);
   app.route("/v1/:gatewayId/admin", adminRoutes);
   app.route("/v1/:gatewayId", dataRoutes);
   app.route("/iceberg", catalogueRoutes());

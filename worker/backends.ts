@@ -5,8 +5,18 @@
  *   iceberg          the gateway's Iceberg tables
  *   postgres, mysql  a schema that is called as the gateway: tenants never share a table
  *   bigquery         a dataset that is called as the gateway, with the configured one before it
+ *   adapter          an object in the process that runs workerd, one gateway's alone
  */
-import { BigQueryAdapter, buildBackend, MySQLAdapter, PostgresAdapter } from "../adapters/index.ts";
+import {
+  BigQueryAdapter,
+  buildBackend,
+  MySQLAdapter,
+  PostgresAdapter,
+  type PostgresOptions,
+  RemoteAdapter,
+  type RemoteMessage,
+  type RemoteReply,
+} from "../adapters/index.ts";
 import type { DatabaseAdapter, ShardStatus } from "../core/index.ts";
 import type { Env } from "../durable-objects/index.ts";
 import {
@@ -88,8 +98,10 @@ const unavailable = (backend: string, message: string) =>
 
 /** What opens a leaf: an address with its password, or a key. The lake's is its binding. */
 function secretOf(env: Env, name: string, leaf: LeafConfig): Result<string, LakeSyncError> {
-  if (leaf.type === "iceberg") return ok("");
   const lacks = (why: string) => err(unavailable(name, `Backend ${name}: ${why}`));
+  if (leaf.type === "iceberg") return ok("");
+  if (leaf.type === "adapter")
+    return env.ADAPTER ? ok("") : lacks("there is no adapter object; GatewayServer takes one as `adapter`.");
   const key = (leaf.type === "bigquery" ? leaf.env : (leaf.binding ?? leaf.env)) as keyof Env;
   const named = leaf.type !== "bigquery" && leaf.binding !== undefined;
   const secret = named ? connectionStringOf(env[key]) : env[key];
@@ -119,10 +131,24 @@ export function tableBackends(env: Env, gatewayId: string, lake: DatabaseAdapter
   }
 }
 
+/** A SQL database and the schema of it that is the gateway's; undefined for a backend that is none. */
+export function databaseOf(
+  env: Env,
+  gatewayId: string,
+  name: string,
+): Result<{ readonly type: "postgres" | "mysql"; readonly options: PostgresOptions } | undefined, LakeSyncError> {
+  const leaf = backendsIn(env).backends[name];
+  if (leaf?.type !== "postgres" && leaf?.type !== "mysql") return leaf ? ok(undefined) : err(missing(env, name));
+  const secret = secretOf(env, name, leaf);
+  if (!secret.ok) return secret;
+  return ok({ type: leaf.type, options: { connectionString: secret.value, name, schema: gatewayId } });
+}
+
 function leafOf(env: Env, gatewayId: string, lake: DatabaseAdapter, name: string, leaf: LeafConfig): DatabaseAdapter {
   if (leaf.type === "iceberg") return lake;
   const secret = secretOf(env, name, leaf);
   if (!secret.ok) return absent(secret.error);
+  if (leaf.type === "adapter") return hosted(env.ADAPTER as Fetcher, gatewayId);
   if (leaf.type === "bigquery") return bigQuery(gatewayId, secret.value, leaf);
   const options = { connectionString: secret.value, name, schema: gatewayId };
   return leaf.type === "mysql"
@@ -144,6 +170,21 @@ function bigQuery(gatewayId: string, credentials: string, leaf: LeafConfig & { t
     if (error instanceof LakeSyncError) return absent(error);
     throw error;
   }
+}
+
+/** Nobody answers while that process ends. */
+function hosted(host: Fetcher, gatewayId: string): DatabaseAdapter {
+  const send = async (message: RemoteMessage): Promise<RemoteReply> => {
+    const answer = await host
+      .fetch("http://adapter/", { method: "POST", body: JSON.stringify(message) })
+      .catch(() => undefined);
+    if (answer?.ok) return answer.json();
+    throw new LakeSyncError(
+      "DestinationUnavailable",
+      "The process that has the adapter does not answer; it will be tried again.",
+    );
+  };
+  return new RemoteAdapter({ gatewayId, send });
 }
 
 /** Gateways' ids have small letters, digits and hyphens: no two become one. */

@@ -78,7 +78,8 @@ test("a table's backend says what it needs beside flushes", () => {
     }),
   );
   expect(upkeepOf(config, tableOf("events", {}))).toEqual({
-    ...{ lakeFirst: false, lake: true, tiers: true, secondaries: ["warehouse", "reports"] },
+    ...{ lakeFirst: false, lake: true, tiers: true, follows: true, hosted: false },
+    secondaries: ["warehouse", "reports"],
   });
   expect(upkeepOf(config, tableOf("orders", {}))).toMatchObject({ lake: false, tiers: false, secondaries: [] });
   expect(upkeepOf(config, tableOf("other", {}))).toMatchObject({ lakeFirst: true, tiers: false, secondaries: [] });

@@ -48,20 +48,28 @@ export interface Upkeep {
   readonly lakeFirst: boolean;
   /** Some of its rows, or a copy of them, are or may come to be in the lake. */
   readonly lake: boolean;
-  /** Names of secondaries, in the order in which `catchUp` tells of them. */
+  /** It has secondaries. */
+  readonly follows: boolean;
+  /** Their names, in the order in which `catchUp` tells of them. */
   readonly secondaries: readonly string[];
   /** It has tiers. */
   readonly tiers: boolean;
+  /** Some of it is an adapter object in another process, which may have secondaries and tiers within. */
+  readonly hosted: boolean;
 }
 
 export function upkeepOf(config: ParsedConfig, table: Pick<TableSchema, "table" | "backend">): Upkeep {
   const name = backendOf(config, table);
   const within = withinBackend(config, name).map(([, backend]) => backend);
   const leaves = leavesOf(config, name).map(([, { type }]) => type);
+  const hosted = leaves.includes("adapter");
+  const secondaries = within.flatMap((backend) => (backend.type === "fan-out" ? backend.secondaries : []));
   return {
     lakeFirst: leaves[0] === "iceberg",
     lake: leaves.includes("iceberg"),
-    secondaries: within.flatMap((backend) => (backend.type === "fan-out" ? backend.secondaries : [])),
-    tiers: within.some(({ type }) => type === "lifecycle"),
+    secondaries,
+    follows: hosted || secondaries.length > 0,
+    tiers: hosted || within.some(({ type }) => type === "lifecycle"),
+    hosted,
   };
 }

@@ -39,8 +39,8 @@ export async function flushShard(env: Env, message: FlushMessage, atOnce = false
 
 /** What a flush of a table makes due, now or after some more of them. */
 function dutiesAfter(env: Env, table: TableSchema): string[] {
-  const { lakeFirst, secondaries } = upkeepOf(backendsIn(env), table);
-  return [...(lakeFirst ? [table.table] : []), ...(secondaries.length > 0 ? [followDuty(table.table)] : [])];
+  const { lakeFirst, follows } = upkeepOf(backendsIn(env), table);
+  return [...(lakeFirst ? [table.table] : []), ...(follows ? [followDuty(table.table)] : [])];
 }
 
 /** What has grown older than its table's window. What goes wrong here is made good after the next flush. */

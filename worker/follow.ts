@@ -9,24 +9,32 @@
 import { catchUp, migrateToTier } from "../adapters/index.ts";
 import { followDuty, type TenantState, tiersDuty } from "../core/index.ts";
 import { call, type Env, Router } from "../durable-objects/index.ts";
-import { BACKENDS_RUN_MS, err, LakeSyncError, ok, type Result, type TableSchema, unwrap } from "../schemas/index.ts";
+import {
+  BACKENDS_RUN_MS,
+  type BackendConfig,
+  err,
+  LakeSyncError,
+  ok,
+  type Result,
+  type TableSchema,
+  unwrap,
+} from "../schemas/index.ts";
 import { backendsIn } from "./backends.ts";
 import { upkeepOf } from "./config.ts";
 import { destinationFor } from "./destination.ts";
 
+const COMPOSED: ReadonlySet<BackendConfig["type"]> = new Set(["fan-out", "lifecycle", "adapter"]);
+
 /** Entries of a gateway's tables that are made of others; asks nobody where the configuration knows of none. */
 export async function dutiesOf(env: Env, gatewayId: string): Promise<string[]> {
-  const composed = Object.values(backendsIn(env).backends).some(
-    ({ type }) => type === "fan-out" || type === "lifecycle",
-  );
-  if (!composed) return [];
+  if (!Object.values(backendsIn(env).backends).some(({ type }) => COMPOSED.has(type))) return [];
   const state = unwrap(await call<TenantState>("tenant", env.TENANT.getByName(gatewayId).state(gatewayId)));
   return state.tables.flatMap((table) => tableDuties(env, table));
 }
 
 export function tableDuties(env: Env, table: TableSchema): string[] {
-  const { secondaries, tiers } = upkeepOf(backendsIn(env), table);
-  return [...(secondaries.length > 0 ? [followDuty(table.table)] : []), ...(tiers ? [tiersDuty(table.table)] : [])];
+  const { follows, tiers } = upkeepOf(backendsIn(env), table);
+  return [...(follows ? [followDuty(table.table)] : []), ...(tiers ? [tiersDuty(table.table)] : [])];
 }
 
 interface Run {
@@ -46,13 +54,19 @@ async function tableNamed(env: Env, gatewayId: string, name: string): Promise<Ta
 export async function followTable(env: Env, gatewayId: string, name: string): Promise<Result<Run, LakeSyncError>> {
   const table = await tableNamed(env, gatewayId, name);
   if (!table) return ok(NOTHING);
-  const { secondaries: names, lake } = upkeepOf(backendsIn(env), table);
-  if (names.length === 0) return ok(NOTHING);
+  const { secondaries: names, lake, hosted, follows } = upkeepOf(backendsIn(env), table);
+  if (!follows) return ok(NOTHING);
   const signal = AbortSignal.timeout(BACKENDS_RUN_MS);
   const adapter = destinationFor(env, gatewayId);
   try {
     const reports = await catchUp(adapter, { tables: [table], signal });
-    const secondaries = reports.map(({ edits, error }, at) => ({ backend: names[at] ?? "", edits, error }));
+    // Those within an adapter object have no names here.
+    const nameOf = (at: number, place: number) => (!hosted && names[at]) || `secondary ${place}`;
+    const secondaries = reports.map(({ secondary, edits, error }, at) => ({
+      backend: nameOf(at, secondary),
+      edits,
+      error,
+    }));
     const failed = secondaries.find(({ error }) => error !== undefined);
     if (failed?.error) return err(behind(failed.backend, failed.error));
     return ok({

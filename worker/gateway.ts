@@ -6,16 +6,17 @@
  *   export { Catalogue, Hub, Shard, Tenant } from "lakesync/gateway";
  *   export default createGateway({ config });
  */
-import type { Env, FlushMessage, MaintenanceMessage } from "../durable-objects/index.ts";
+import type { Env, FeedMessage, FlushMessage, MaintenanceMessage } from "../durable-objects/index.ts";
 import { type LakeSyncConfig, parseGatewayConfig } from "../schemas/index.ts";
 import { createApp } from "./app.ts";
 import { scheduled } from "./cron.ts";
+import { takeAll } from "./feeds.ts";
 import { consume } from "./flush.ts";
 import { maintainAll } from "./maintenance.ts";
 
 export { Catalogue, type Env, Hub, Shard, Tenant } from "../durable-objects/index.ts";
 
-type Message = FlushMessage | MaintenanceMessage;
+type Message = FlushMessage | FeedMessage | MaintenanceMessage;
 
 export interface GatewayOptions {
   /** Backends, and which tables go there; the variable LAKESYNC_CONFIG goes before it. By default all tables are in the lake. */
@@ -45,6 +46,10 @@ export function createGateway({
       const bodies = messages.map((message) => message.body);
       await consume(
         bodies.filter((body) => "shard" in body),
+        env,
+      );
+      await takeAll(
+        bodies.filter((body) => "feeds" in body),
         env,
       );
       await maintainAll(

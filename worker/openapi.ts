@@ -273,6 +273,31 @@ function adminPaths(): JsonObject {
         answer: media({ type: "object", properties: { tables: { type: "array", items: { type: "object" } } } }),
       }),
     },
+    "/v1/{gatewayId}/admin/feeds": {
+      get: operation({
+        id: "getFeeds",
+        summary: "Tables that take in what others edit in their database, and what waits there.",
+        codes: SIGNED,
+        answer: media(ref("Feeds")),
+      }),
+      put: operation({
+        id: "putFeeds",
+        summary: "Which tables take in what others edit in their database, from the moment of the answer.",
+        codes: [...SIGNED, ...BODY, "BadConfig", "NotFound", "DestinationUnavailable", "DestinationRefused"],
+        body: media({
+          type: "object",
+          required: ["tables"],
+          properties: { tables: { type: "array", items: { type: "string" } } },
+        }),
+        answer: media(ref("Feeds")),
+      }),
+      post: operation({
+        id: "takeFeeds",
+        summary: "Takes in what waits now. Answers what was done.",
+        codes: SIGNED,
+        answer: media(ref("Feeds")),
+      }),
+    },
     "/v1/{gatewayId}/admin/sync-rules": {
       put: operation({
         id: "putSyncRules",
@@ -406,6 +431,27 @@ export function openApi(): JsonObject {
         shards: { type: "integer" },
         backend: { type: "string" },
         hot: { type: "object", properties: { ageMs: { type: "integer" } } },
+      },
+    },
+    Feeds: {
+      type: "object",
+      properties: {
+        feeds: {
+          type: "array",
+          items: {
+            type: "object",
+            properties: {
+              table: { type: "string" },
+              waiting: { type: "integer" },
+              oldestMs: { type: ["integer", "null"] },
+              refused: { type: "integer", description: "Edits that were set aside." },
+              lastRefusal: { type: ["string", "null"] },
+              taken: { type: "integer", description: "Edits that are in sync now." },
+              more: { type: "boolean" },
+              error: { type: "object" },
+            },
+          },
+        },
       },
     },
     Checkpoint: {

@@ -45,7 +45,7 @@ export const isLost = (failure: unknown): boolean =>
   (isServers(failure)
     ? [1053, 1927].includes(numberOf(failure))
     : /^(E[A-Z]+|PROTOCOL_[A-Z_]+)$/.test(codeOf(failure)) ||
-      /connection|socket|closed state|timeout/i.test(failure.message));
+      /connect|socket|network|stream|closed state|timeout/i.test(failure.message));
 
 /** @param where the destination, for people */
 export function errorOf(failure: unknown, where: string): unknown {

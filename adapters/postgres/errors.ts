@@ -60,11 +60,13 @@ export function isLost(failure: unknown): boolean {
   return !isLakeSyncError(failure) && isConnectionMessage(failure);
 }
 
-/** pg has no codes for a socket that closed under it. */
+/** pg has no codes for a socket that closed under it, nor workerd for one that it could not open. */
 const isConnectionMessage = (failure: unknown): boolean =>
   failure instanceof Error &&
-  (/^(E[A-Z]+)$/.test(codeOf(failure)) ||
-    /connection|socket|timeout|network|not queryable|stream/i.test(failure.message));
+  (/^(E[A-Z]+)$/.test(codeOf(failure)) || /connect|socket|timeout|network|not queryable|stream/i.test(failure.message));
+
+const networkCode = (failure: unknown): string =>
+  /cannot connect/i.test(String((failure as PostgresFailure).message)) ? "ECONNREFUSED" : codeOf(failure);
 
 /** @param where the destination, for people */
 export function errorOf(failure: unknown, where: string): unknown {
@@ -78,7 +80,8 @@ export function errorOf(failure: unknown, where: string): unknown {
       { cause: failure },
     );
   if (!isSqlState(code)) {
-    if (isConnectionMessage(failure)) return unavailable(NETWORK[code] ?? "the connection broke; it is tried again");
+    if (isConnectionMessage(failure))
+      return unavailable(NETWORK[networkCode(failure)] ?? "the connection broke; it is tried again");
     return failure; // a bug of ours
   }
   if (isRace(failure) && code !== "23505") return unavailable("others write the same rows; it is tried again");

@@ -19,6 +19,7 @@ import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
 import { copyInto } from "./copy.ts";
 import { arraysOf, type PostgresLoad, unnest } from "./load.ts";
+import { quote } from "./pool.ts";
 import { ARRAY_TYPES, arrayText, FULL_TYPES, fromSql, SQL_TYPES, selectOf, typed } from "./values.ts";
 
 /** Columns that every Postgres table has already. */
@@ -26,8 +27,6 @@ const SYSTEM_COLUMNS = new Set(["tableoid", "xmin", "cmin", "xmax", "cmax", "cti
 
 /** Chunks of the change log that are read at once. */
 const CHUNKS_READ = 8;
-
-const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 type Params = readonly unknown[];
 

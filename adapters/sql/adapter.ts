@@ -146,6 +146,7 @@ export class SqlAdapter implements DatabaseAdapter {
   }
 }
 
+/** A row that others put in where sync has a dead one goes: it is dead until their insert comes by way of sync. */
 async function heldRows(
   writer: SqlWriter,
   record: TableRecord,
@@ -153,8 +154,13 @@ async function heldRows(
 ): Promise<Map<string, HeldRow>> {
   const columns = record.columns.map(({ id }) => id);
   const held = new Map<string, HeldRow>();
-  for (const row of await writer.held(record, rowIds))
+  const risen: string[] = [];
+  for (const row of await writer.held(record, rowIds)) {
+    if (held.has(row.rowId)) risen.push(row.rowId);
+    if (held.has(row.rowId) && !("state" in row)) continue;
     held.set(row.rowId, "state" in row ? unpackTombstone(row.state) : unpackStamps(row.stamps, columns));
+  }
+  await writer.delete(record, risen);
   return held;
 }
 

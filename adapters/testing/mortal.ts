@@ -1,6 +1,4 @@
-/** Adapters that die: before or after any of their calls, as a process does. */
-import type { DatabaseAdapter } from "../../core/index.ts";
-
+/** Adapters and feeds that die: before or after any of their calls, as a process does. */
 class Killed extends Error {}
 
 /** Counts the calls of adapters, and dies once, at the step that is asked for: odd ones before a call, even ones after. */
@@ -24,9 +22,18 @@ export class Fuse {
   }
 }
 
-const MORTAL = new Set(["insertDeltas", "evictRows", "getLatestState", "progress", "queryDeltasSince", "ensureSchema"]);
+const MORTAL = new Set([
+  "insertDeltas",
+  "evictRows",
+  "getLatestState",
+  "progress",
+  "queryDeltasSince",
+  "ensureSchema",
+  "read",
+  "settle",
+]);
 
-export const mortal = <T extends DatabaseAdapter>(adapter: T, fuse: Fuse): T =>
+export const mortal = <T extends object>(adapter: T, fuse: Fuse): T =>
   new Proxy(adapter, {
     get(target, name) {
       const member = Reflect.get(target, name);

@@ -10,6 +10,7 @@ import { DurableObject } from "cloudflare:workers";
 import {
   type Duties,
   dutyOf,
+  FeedRegistry,
   GatewayRegistry,
   MaintenanceLedger,
   type MaintenanceReport,
@@ -29,6 +30,7 @@ import {
   type SyncRules,
   type TableDefinition,
   type TableSchema,
+  unwrap,
 } from "../../schemas/index.ts";
 import type { Env } from "../env.ts";
 import { call, type Plain, plainly, toPlain } from "../rpc.ts";
@@ -50,6 +52,7 @@ export class Tenant extends DurableObject<Env> {
   readonly #sql: DurableSqlStore;
   #ledger: MaintenanceLedger | undefined;
   #registry: GatewayRegistry | undefined;
+  #feedRegistry: FeedRegistry | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -140,6 +143,36 @@ export class Tenant extends DurableObject<Env> {
   /** Of the registry only. */
   async hurry(gatewayId: string, nextMs: number): Promise<Plain<void>> {
     return plainly(() => this.#gateways.hurry(gatewayId, nextMs));
+  }
+
+  /** Tables of which a database keeps what others edit. */
+  async feeds(_gatewayId: string): Promise<Plain<string[]>> {
+    return plainly(async () => (await this.ctx.storage.get<string[]>("feeds")) ?? []);
+  }
+
+  /** The registry knows a gateway before it has such tables, and until it has none. */
+  async putFeeds(gatewayId: string, tables: readonly string[]): Promise<Plain<void>> {
+    return plainly(async () => {
+      const registry = this.env.TENANT.getByName(REGISTRY);
+      if (tables.length > 0) unwrap(await call("registry", registry.enterFed(gatewayId, true)));
+      await this.ctx.storage.put("feeds", tables);
+      if (tables.length === 0) unwrap(await call("registry", registry.enterFed(gatewayId, false)));
+    });
+  }
+
+  /** Of the registry only. */
+  async enterFed(gatewayId: string, fed: boolean): Promise<Plain<void>> {
+    return plainly(() => (fed ? this.#fed.enter(gatewayId) : this.#fed.leave(gatewayId)));
+  }
+
+  /** Of the registry only. */
+  async fedGateways(): Promise<Plain<string[]>> {
+    return plainly(() => this.#fed.all());
+  }
+
+  get #fed(): FeedRegistry {
+    this.#feedRegistry ??= new FeedRegistry(this.#sql);
+    return this.#feedRegistry;
   }
 
   /** Of the registry only: gateways whose turn it is. */

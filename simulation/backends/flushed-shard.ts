@@ -20,6 +20,8 @@ export class FlushedShard {
   readonly engine = new ShardEngine(new NodeSqlStore());
   /** What was acknowledged, in the order of seqs. */
   readonly acknowledged: Delta[] = [];
+  /** How much later it is for leases: who holds one has died. Milliseconds. */
+  later = 0;
 
   constructor(table: TableSchema) {
     const { gatewayId, shard } = this;
@@ -47,14 +49,15 @@ export class FlushedShard {
         throw error;
       }
     };
+    const now = () => Date.now() + this.later;
     return {
       gatewayId,
       shard,
-      lease: (token, atOnce) => answer(() => engine.lease(Date.now(), token, atOnce)),
-      renew: (token) => answer(() => engine.renew(token, Date.now())),
+      lease: (token, atOnce) => answer(() => engine.lease(now(), token, atOnce)),
+      renew: (token) => answer(() => engine.renew(token, now())),
       flushRows: (token, table, after) => answer(() => engine.flushRows(token, table, after)),
       flushHistory: (token, table, after) => answer(() => engine.flushHistory(token, table, after)),
-      settle: (token, results) => answer(() => engine.settle(token, results, Date.now())),
+      settle: (token, results) => answer(() => engine.settle(token, results, now())),
     };
   }
 }
