@@ -101,3 +101,25 @@ test("the type knows what a backend needs", () => {
   const config: LakeSyncConfig = { backends: { a: { type: "bigquery", env: "KEY" } } };
   expect(parseConfig(config).ok).toBe(false);
 });
+
+test.each([
+  [{ query: undefined }, /Give either table or query/],
+  [{ table: "t" }, /Give either table or query/],
+  [{ schema: "s" }, /A query names its schemas itself/],
+  [{ query: "DELETE FROM t" }, /one SELECT, without a semicolon/],
+  [{ query: "SELECT 1; SELECT 2" }, /one SELECT, without a semicolon/],
+  [{ columns: {} }, /A source has 1 to/],
+  [{ columns: { "a b": "string" } }, /A column name starts with a letter/],
+  [{ backend: "nowhere" }, /There is no backend "nowhere"/],
+  [{ backend: "lake" }, /Rows are pulled from Postgres; lake is iceberg/],
+  [{ gateways: ["No"] }, /not a gateway id/],
+  [{ gateways: undefined }, /gateways/],
+])("a source that is wrong is told by its key: %j", (change, message) => {
+  const backends = { main: { type: "postgres", env: "URL" }, lake: { type: "iceberg" } };
+  const source = { backend: "main", query: "SELECT 1 AS id", key: "id", columns: { id: "integer" }, gateways: "all" };
+  expect(parseConfig({ backends, sources: { s: source } }).ok).toBe(true);
+  const wrong = parseConfig({ backends, sources: { s: { ...source, ...change } } });
+  expect(wrong).toMatchObject({ ok: false, error: { code: "Misconfigured" } });
+  if (!wrong.ok) expect(wrong.error.message).toMatch(message);
+  if (!wrong.ok) expect(wrong.error.message).toMatch(/^lakesync\.config\.ts, sources\.s/);
+});

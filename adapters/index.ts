@@ -21,6 +21,7 @@ export {
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
 export { PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
+export { PostgresSource, type SourceRelation } from "./postgres/source.ts";
 export { AdapterHost, type AdapterHostOptions } from "./remote/host.ts";
 export type { RemoteMessage, RemoteReply } from "./remote/messages.ts";
 export { RemoteAdapter, type RemoteAdapterOptions } from "./remote/remote.ts";

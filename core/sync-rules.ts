@@ -136,6 +136,27 @@ export function tableAccess(rules: SyncRules, table: TableSchema, claims: Claims
 
 type Value = Exclude<Scalar, null>;
 
+/** A filter whose values are known. */
+export interface ResolvedFilter {
+  readonly column: Column;
+  readonly op: Operator;
+  /** One, but for `in`. */
+  readonly values: readonly Value[];
+}
+
+/** Each bucket's filters with a token's claims put in; a bucket that shows it nothing is left out. */
+export function resolvedFilters(rules: SyncRules, table: TableSchema, claims: Claims): ResolvedFilter[][] {
+  return rules.buckets.flatMap((bucket) => {
+    if (!bucket.tables.includes(table.table)) return [];
+    const filters = bucket.filters.map((filter): ResolvedFilter | undefined => {
+      const column = table.columns.find((c) => c.name === filter.column);
+      const values = column && operands(filter, column.type, claims);
+      return column && values && values.length > 0 ? { column, op: filter.op, values } : undefined;
+    });
+    return filters.every((filter) => filter !== undefined) ? [filters] : [];
+  });
+}
+
 /** What every row of a bucket has in one column: a value in one of the ranges that holds. */
 export interface Selector {
   readonly column: Column;

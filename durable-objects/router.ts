@@ -271,9 +271,7 @@ interface Pull extends DecodedPull {
 function decodePull(request: proto.PullRequest): Result<DecodedPull, LakeSyncError> {
   const { clientId, source } = request;
   if (source !== "")
-    return err(
-      new LakeSyncError("NotFound", `There is no source ${JSON.stringify(source.slice(0, 80))}; leave "source" out.`),
-    );
+    return err(new LakeSyncError("BadRequest", 'Sources are pulled by POST or GET /pull; leave "source" out.'));
   if (request.tables.length > TABLES_MAX)
     return err(
       new LakeSyncError("TooLarge", `The request names more than ${TABLES_MAX} tables.`, { limit: TABLES_MAX }),

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { LakeSyncError } from "./errors.ts";
 import { identifierSchema } from "./ids.ts";
 import { err, ok, type Result } from "./result.ts";
+import { sourceSchema } from "./source.ts";
 
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,99}$/;
 const name = z
@@ -60,6 +61,8 @@ const configSchema = z.strictObject({
   tables: z.record(identifierSchema("table name"), name).default({}),
   /** Backend of all other tables; without it, a table that nothing names is refused. */
   default: name.optional(),
+  /** Tables and queries that clients pull by name. */
+  sources: z.record(identifierSchema("source name"), sourceSchema).default({}),
 });
 
 export type LakeSyncConfig = z.input<typeof configSchema>;
@@ -108,6 +111,12 @@ export function parseConfig(input: unknown): Result<ParsedConfig, LakeSyncError>
   for (const [table, backend] of Object.entries(config.tables))
     if (!isKnown(backend)) return lacks(`tables.${table}`, backend);
   if (config.default !== undefined && !isKnown(config.default)) return lacks("default", config.default);
+  for (const [source, { backend }] of Object.entries(config.sources)) {
+    if (!isKnown(backend)) return lacks(`sources.${source}.backend`, backend);
+    const type = config.backends[backend]?.type;
+    if (type !== "postgres")
+      return misconfigured(`sources.${source}.backend`, `Rows are pulled from Postgres; ${backend} is ${type}.`);
+  }
   const ring = known.find((each) => reaches(config, each, each));
   if (ring !== undefined)
     return misconfigured(

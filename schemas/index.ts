@@ -12,6 +12,7 @@ export * from "./limits.ts";
 export * from "./packed-batch.ts";
 export * from "./result.ts";
 export * from "./rules.ts";
+export { type SourceConfig, sourceTable } from "./source.ts";
 export * from "./table.ts";
 export * from "./value.ts";
 export * from "./wire.ts";

@@ -44,6 +44,9 @@ export const PUSH_DELTAS_MAX = 10_000;
 /** A page is held in memory on both ends, and a WebSocket message may have 32 MiB. Bytes. */
 export const PAGE_BYTES_DEFAULT = 1 * MiB;
 export const PAGE_BYTES_MAX = 4 * MiB;
+/** Rows that one query asks of a source, and queries of one pull: filters that the database cannot decide may leave few. */
+export const SOURCE_ROWS = 500;
+export const SOURCE_QUERIES_MAX = 5;
 /** SQLite binds a whole page's keys through one json_each. */
 export const PAGE_ROWS_MAX = 10_000;
 /** Rows that a page looks at, shown or not: at some 10 µs each it holds the shard up for half a second at most. */

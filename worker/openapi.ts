@@ -90,6 +90,8 @@ const PULL: readonly ErrorCode[] = [
   ...SIGNED,
   ...(["BadRequest", "BadCursor", "CursorExpired", "ClientIdTaken", "NotFound", "NotAcceptable", "TooLarge"] as const),
 ];
+/** Of a pull from a source, too. */
+const SOURCE: readonly ErrorCode[] = ["DestinationRefused", "DestinationUnavailable"];
 const PUSH: readonly ErrorCode[] = [
   ...SIGNED,
   ...BODY,
@@ -156,7 +158,7 @@ function dataPaths(schemas: JsonObject): JsonObject {
       post: operation({
         id: "pull",
         summary: "A page of what the token may see and the cursor does not cover.",
-        codes: [...PULL, "UnsupportedMediaType"],
+        codes: [...PULL, ...SOURCE, "UnsupportedMediaType"],
         body: message(proto.PullRequestSchema),
         answer: page,
         binary: true,
@@ -164,7 +166,7 @@ function dataPaths(schemas: JsonObject): JsonObject {
       get: operation({
         id: "pullByQuery",
         summary: "The same, for curl.",
-        codes: PULL,
+        codes: [...PULL, ...SOURCE],
         parameters: [
           text("cursor", "As an earlier page gave it; left out to start from nothing."),
           text("tables", "Names, with commas between; left out for all."),

@@ -55,6 +55,7 @@ import {
   declareLost,
   endRebuild,
   LOST,
+  opened,
   type RebuildContext,
   type RebuildState,
   type RebuildStep,
@@ -647,18 +648,18 @@ export class ShardEngine {
   }
 
   rebuildRows(step: RebuildStep, table: string, rows: readonly PackedRow[]): RebuildState {
-    const schema = this.#known(table);
+    const schema = this.#stepTable(step.at, table);
     return this.#rebuilt(() => rebuildRows(this.#rebuildContext(), step, schema, rows));
   }
 
   /** What a checkpoint knew of clients' clocks; told again, it changes nothing. */
   rebuildClocks(at: string, table: string, clocks: readonly MovedClock[]): void {
-    const t = this.#tableNumber(this.#known(table).table);
+    const t = this.#tableNumber(this.#stepTable(at, table).table);
     this.#atomically(() => rebuildClocks(this.#sql, at, t, clocks));
   }
 
   rebuildEdits(step: RebuildStep, table: string, edits: HistoryBatch, watermark?: number): RebuildState {
-    const schema = this.#known(table);
+    const schema = this.#stepTable(step.at, table);
     return this.#rebuilt(() => rebuildEdits(this.#rebuildContext(), step, schema, edits, watermark));
   }
 
@@ -670,6 +671,12 @@ export class ShardEngine {
 
   endRebuild(at: string): void {
     this.#rebuilt(() => endRebuild(this.#sql, at));
+  }
+
+  /** A shard that has lost its storage once more knows no table, and no step. */
+  #stepTable(at: string, table: string): TableSchema {
+    opened(this.#sql, at);
+    return this.#known(table);
   }
 
   #known(table: string): TableSchema {

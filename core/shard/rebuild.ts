@@ -103,12 +103,13 @@ export function beginRebuild(sql: SqlStore, at: string, nowMs: number, top: numb
   return state;
 }
 
-function opened(sql: SqlStore, at: string): RebuildState {
+/** Where a rebuild stands that a step may go on with. @throws LakeSyncError `Conflict` */
+export function opened(sql: SqlStore, at: string): RebuildState {
   const state = readRebuild(sql);
   if (state?.at === at) return state;
   throw new LakeSyncError(
     "Conflict",
-    "The rebuild has come further than this step, or is over; somebody else is at it.",
+    "The rebuild has come further than this step, or is over, or the shard has lost its storage again; ask once more.",
   );
 }
 

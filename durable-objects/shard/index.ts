@@ -72,6 +72,17 @@ export type ShardPage = Omit<PullPage, "batches"> & {
   readonly version: number;
 };
 
+/** Where a device's cursor may begin. */
+export interface ShardStanding {
+  /** What it is bound to. */
+  readonly fingerprint: string;
+  /** Whether a device can catch up from the seq that was asked for. */
+  readonly remembered: boolean;
+  /** The tenant's version that the shard goes by. */
+  readonly version: number;
+  readonly head: number;
+}
+
 /** At most one hint a second, however fast the log grows. */
 const HINT_MS = 1000;
 /** While no device listens, the hub hears of pushes no more often than this: each call is a request, which is billed. */
@@ -297,17 +308,13 @@ export class Shard extends DurableObject<Env> {
     });
   }
 
-  /** What a cursor at this seq is bound to, and whether a device can catch up from there. */
-  async standing(
-    address: ShardAddress,
-    claims: Claims,
-    seq: number,
-  ): Promise<Plain<{ readonly fingerprint: string; readonly remembered: boolean; readonly version: number }>> {
+  async standing(address: ShardAddress, claims: Claims, seq: number): Promise<Plain<ShardStanding>> {
     return plainly(async () => {
       unwrap(this.#rate.take(claims.sub, Date.now()));
       await this.#current(address);
       const version = this.#engine.config?.version ?? 0;
-      return { fingerprint: this.#engine.fingerprint(claims), remembered: this.#engine.remembers(seq), version };
+      const remembered = this.#engine.remembers(seq);
+      return { fingerprint: this.#engine.fingerprint(claims), remembered, version, head: this.#engine.head };
     });
   }
 

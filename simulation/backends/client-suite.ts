@@ -4,11 +4,15 @@
  */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { HttpTransport, LocalDB, SyncCoordinator } from "../../client/index.ts";
-import { GatewayServer } from "../../server/index.ts";
+import { GatewayServer, type GatewayServerOptions } from "../../server/index.ts";
 
 export interface ClientSuiteBackend {
-  /** Of the database, where it is one; the lake otherwise. */
-  readonly url?: string;
+  /** What the server is given for it; nothing for the lake. */
+  readonly server?: Pick<GatewayServerOptions, "backends" | "config" | "adapter">;
+  /** What tables name. */
+  readonly name?: string;
+  /** Whether it has secondaries or tiers, which are brought along after each flush. */
+  readonly composed?: boolean;
   /** Row ids and titles that are in the backend, by row id. */
   titles(server: GatewayServer, table: string): Promise<[string, string | null][]>;
 }
@@ -30,7 +34,7 @@ export function clientSuite(name: string, open: () => Promise<ClientSuiteBackend
         gatewayId: CLIENT_SUITE_GATEWAY,
         jwtSecret: "a secret for tests only, 32 bytes and more",
         persistence: "memory",
-        ...(backend.url !== undefined && { backends: { SHOP: backend.url } }),
+        ...backend.server,
         vars: { LOG_LEVEL: "error", FLUSH_AGE_MS: "600000" },
       });
       await server.start();
@@ -54,13 +58,22 @@ export function clientSuite(name: string, open: () => Promise<ClientSuiteBackend
       const { shards } = (await ask("POST", "flush")) as { shards: { state: string; errors: string[] }[] };
       for (const { state, errors } of shards)
         expect([state, errors]).toEqual([expect.stringMatching(/^(flushed|empty)$/), []]);
+      while (backend.composed && (await bringAlong())) {}
     };
+
+    /** @returns whether somebody else is at it, or there is more to do */
+    async function bringAlong(): Promise<boolean> {
+      const { tables: runs } = (await ask("POST", "backends")) as { tables: Record<"ok" | "busy" | "more", boolean>[] };
+      expect(runs.length).toBeGreaterThan(0);
+      for (const run of runs) expect(run.busy || run.ok, JSON.stringify(run)).toBe(true);
+      return runs.some(({ busy, more }) => busy || more);
+    }
 
     /** A table that everybody sees, or each their own rows of it. */
     async function newTable(rows: "all" | "own" = "all"): Promise<string> {
       const table = `todos${++tables}`;
       const columns = Object.entries(COLUMNS).map(([column, type]) => ({ name: column, type }));
-      await ask("PUT", `tables/${table}`, { columns, ...(backend.url !== undefined && { backend: "SHOP" }) });
+      await ask("PUT", `tables/${table}`, { columns, ...(backend.name !== undefined && { backend: backend.name }) });
       const filters = rows === "own" ? [{ column: "owner", op: "eq", value: "jwt:sub" }] : [];
       await ask("PUT", "sync-rules", { buckets: [{ name: "rows", tables: [table], filters }] });
       return table;

@@ -11,7 +11,8 @@ describe.skipIf(process.env.LAKESYNC_WITHOUT_MARIADB === "1")("MariaDB", () => {
     mariadb = await startMariadb();
     const { url } = mariadb;
     return {
-      url,
+      server: { backends: { SHOP: url } },
+      name: "SHOP",
       async titles(_, table) {
         const connection = await createConnection(url);
         const [rows] = await connection

@@ -335,4 +335,15 @@ export const GATEWAY_BUGS: readonly Bug[] = [
       },
     ],
   },
+  {
+    name: "scan-passes-over-own-rows",
+    what: "where a device scans a shard after it has installed others, it is not told of what it wrote meanwhile and may not see",
+    edits: [
+      {
+        file: "worker/checkpoint/serve.ts",
+        find: 'parts.set(shard, { fingerprint, position: { at: "scan", seq: head, table: "", after: "" } });',
+        replace: "void head;",
+      },
+    ],
+  },
 ];

@@ -38,3 +38,8 @@ export class SignJWT {
 export const importPKCS8 = (): never => {
   throw new Error("Nobody signs with a key here.");
 };
+
+export const base64url = {
+  encode: (text: string): string => Buffer.from(text).toString("base64url"),
+  decode: (text: string): Uint8Array => Buffer.from(text, "base64url"),
+};

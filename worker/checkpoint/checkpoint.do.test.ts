@@ -123,6 +123,24 @@ test("[PL7] [CK1] whoever sees some rows gets those that an index names for the 
   }
 });
 
+test("[PL4] [CK1] what a device writes after it got a checkpoint, and may not see, it is told of in shards without one, too", async () => {
+  const gateway = await todos(ALL);
+  await gateway.putTable("notes", TODOS, { shards: 1 });
+  const top = [{ column: "priority", op: "gte", value: 3 }];
+  await gateway.putRules([...ALL, { name: "top", tables: ["notes"], filters: top, write: [] }]);
+  await fill(gateway, 20);
+  await gateway.request(await gateway.admin(), "POST", "/admin/checkpoint");
+  const { cursor, chunks } = await served(gateway, await gateway.token("alice"));
+  expect(chunks).toHaveLength(1);
+  const clientId = "device-of-alice";
+  const { body } = await gateway.push("alice", clientId, [delta("INSERT", "mine", { title: "a" }, undefined, "notes")]);
+  expect(body.rejected).toEqual([]);
+  const device = new Device(gateway, "alice");
+  device.cursor = cursor;
+  expect(await device.pull({ clientId })).toEqual(["mine"]);
+  expect(device.rows.has("notes/mine")).toBe(false);
+});
+
 test("[PL7] [PL5] rules that change between manifest, chunks and pull show nothing that they forbid", async () => {
   const gateway = await todos(ALL);
   await fill(gateway, 100);

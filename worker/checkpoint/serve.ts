@@ -87,9 +87,7 @@ export async function checkpointFor(
 ): Promise<ServedCheckpoint> {
   const state = unwrap(await router.freshState(gatewayId));
   const { store } = lakeOf(env, gatewayId);
-  const parts = new Map<string, CursorPart>();
-  const chunks: ServedChunk[] = [];
-  await Promise.all(
+  const offers = await Promise.all(
     shardsOf(state, tables).map(async (shard) => {
       const place = { gatewayId, shard };
       const manifest = await readCheckpoint(store, place);
@@ -98,23 +96,34 @@ export async function checkpointFor(
         manifest && usable ? await chunksOf(store, place, state, manifest, claims, tables, older) : undefined;
       // Rows that leave while a pull scans the shard would be missed; from a seq, or from the very first, a device hears of it.
       const windowed = older && hasWindow(state, shard, tables);
-      if (!offered?.length && !windowed) return;
-      const seq = (offered && manifest?.seq) ?? 0;
-      const address = { gatewayId, shard, version: state.version };
-      const standing = unwrap(await call("shard", router.shard(gatewayId, shard).standing(address, claims, seq)));
-      // A shard that knows newer rules than these chunks were chosen by: the device asks again in a moment.
-      if (!standing.remembered || standing.version > state.version) {
-        if (windowed) throw notYet();
-        return;
-      }
-      parts.set(shard, {
-        fingerprint: standing.fingerprint,
-        position: { at: "tail", seq, exact: false },
-      });
-      chunks.push(...(offered ?? []));
+      return { shard, seq: (offered && manifest?.seq) ?? 0, chunks: offered ?? [], windowed };
     }),
   );
-  if (parts.size === 0) return { cursor: "", chunks: [], rows: 0, bytes: 0 };
+  const parts = new Map<string, CursorPart>();
+  const chunks: ServedChunk[] = [];
+  let any = false;
+  if (offers.some((offer) => offer.chunks.length > 0 || offer.windowed))
+    await Promise.all(
+      offers.map(async (offer) => {
+        const { shard, seq, windowed } = offer;
+        const address = { gatewayId, shard, version: state.version };
+        const { fingerprint, remembered, version, head } = unwrap(
+          await call("shard", router.shard(gatewayId, shard).standing(address, claims, seq)),
+        );
+        // A shard that knows newer rules than these chunks were chosen by: the device asks again in a moment.
+        const good = remembered && version <= state.version;
+        if (windowed && !good) throw notYet();
+        if (good && (offer.chunks.length > 0 || windowed)) {
+          any = true;
+          chunks.push(...offer.chunks);
+          parts.set(shard, { fingerprint, position: { at: "tail", seq, exact: false } });
+        } else {
+          // Scanned as of now: what the device writes while it installs the others, and may not see, it has to be told of.
+          parts.set(shard, { fingerprint, position: { at: "scan", seq: head, table: "", after: "" } });
+        }
+      }),
+    );
+  if (!any) return { cursor: "", chunks: [], rows: 0, bytes: 0 };
   const asked = [...new Set(tables)].sort().join(",");
   return {
     cursor: encodeCursor({ map: state.map.version, tables: asked, shards: parts }),

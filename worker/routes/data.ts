@@ -7,6 +7,7 @@ import { checkpointFor, chunkFor } from "../checkpoint/serve.ts";
 import type { AppContext, AppEnv } from "../context.ts";
 import { readMessage, sendMessage, wantsProtobuf } from "../middleware/body.ts";
 import { knowsColumns, rowsOfPage } from "../rows.ts";
+import { pullSource } from "../sources.ts";
 
 export const dataRoutes = new Hono<AppEnv>();
 
@@ -35,6 +36,11 @@ dataRoutes.get("/pull", async (c) => {
 async function answerPull(c: AppContext, request: proto.PullRequest): Promise<Response> {
   wantsProtobuf(c);
   const { gatewayId, claims } = c.get("grant");
+  if (request.source !== "") {
+    const { page, table } = await pullSource(c.env, c.get("grant"), request);
+    if (request.columnar && wantsProtobuf(c)) return sendMessage(c, proto.PullResponseSchema, page);
+    return sendMessage(c, proto.PullResponseSchema, rowsOfPage(page, [table]), { rows: [], hasMore: false });
+  }
   const router = c.get("router");
   const page = unwrap(await router.pull(gatewayId, claims, request));
   if (request.columnar && wantsProtobuf(c)) return sendMessage(c, proto.PullResponseSchema, page);
