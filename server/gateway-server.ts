@@ -28,6 +28,8 @@ export interface GatewayServerOptions {
   readonly assets?: string;
   /** How often Cron comes by; every five minutes by default, as in wrangler.toml. Milliseconds. */
   readonly cronMs?: number;
+  /** How often what others edited in databases is taken in (`admin/feeds`); every two seconds by default. Milliseconds. */
+  readonly feedMs?: number;
   /** Entry of a Worker of your own that embeds `lakesync/gateway`; the edge Worker by default. */
   readonly entry?: string;
   /**
@@ -50,6 +52,7 @@ export interface GatewayServerOptions {
 }
 
 const CRON_MS = 5 * 60_000;
+const FEED_MS = 2_000;
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
 /** What a Worker would have as its R2 binding. */
@@ -59,7 +62,7 @@ export class GatewayServer {
   readonly #options: GatewayServerOptions;
   #miniflare: Miniflare | undefined;
   #url: URL | undefined;
-  #cron: NodeJS.Timeout | undefined;
+  #timers: NodeJS.Timeout[] = [];
 
   /** @throws `Misconfigured`, with the key and the remedy, when `config` or `adapter` is wrong */
   constructor(options: GatewayServerOptions) {
@@ -119,7 +122,8 @@ export class GatewayServer {
     });
     this.#miniflare = new Miniflare(options);
     this.#url = await this.#miniflare.ready;
-    this.#cron = setInterval(() => this.#comeBy(), this.#options.cronMs ?? CRON_MS).unref();
+    const { cronMs = CRON_MS, feedMs = FEED_MS } = this.#options;
+    this.#timers = [this.#every(cronMs, "*/5 * * * *"), this.#every(feedMs, "* * * * *")];
     return this.#url;
   }
 
@@ -129,11 +133,23 @@ export class GatewayServer {
     return async (request: Request) => Response.json(await host.answer((await request.json()) as RemoteMessage));
   }
 
+  /** @param cron as wrangler.toml has it; one visit waits for the one before */
+  #every(ms: number, cron: string): NodeJS.Timeout {
+    let there = false;
+    const visit = async () => {
+      if (there) return;
+      there = true;
+      await this.#comeBy(cron);
+      there = false;
+    };
+    return setInterval(visit, ms).unref();
+  }
+
   /** Miniflare's Cron fires only when told to. What fails now is tried the next time. */
-  async #comeBy(): Promise<void> {
+  async #comeBy(cron: string): Promise<void> {
     try {
       const worker = await this.#miniflare?.getWorker("lakesync");
-      await worker?.scheduled({ cron: "*/5 * * * *" });
+      await worker?.scheduled({ cron });
     } catch (error) {
       console.error(JSON.stringify({ level: "error", event: "cron", error: String(error) }));
     }
@@ -160,7 +176,7 @@ export class GatewayServer {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#cron);
+    for (const timer of this.#timers) clearInterval(timer);
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }
