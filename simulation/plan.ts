@@ -290,6 +290,48 @@ function withRareThings(plan: Plan): Plan {
   };
 }
 
+/** All devices are sent pages unasked, and pokes come late or never, while what they may see changes again and again. */
+function withFollowers(plan: Plan): Plan {
+  const random = new Random(plan.seed, "followers");
+  if (!random.chance(0.08)) return plan;
+  const devices = plan.devices.map((spec): DeviceSpec => ({ ...spec, transport: "socket" }));
+  const byClaims = random.chance(0.5);
+  let texts = 0;
+  const edit = (at: number): Action => {
+    const values = {
+      title: `v97${++texts}`,
+      owner: random.pick(USERS),
+      team: random.pick(TEAMS),
+      rank: random.int(0, 5),
+    };
+    const ops: Op[] = [{ op: "upsert", table: "todos", rowId: `hot${random.int(0, 5)}`, values }];
+    return { at, kind: "edit", device: random.int(0, devices.length - 1), ops };
+  };
+  const often = (from: number, until: number, everyMs: number) =>
+    Array.from({ length: (until - from) / everyMs }, (_, n) => edit(from + n * everyMs + random.int(0, everyMs)));
+  const claims = (at: number) =>
+    USERS.map((user): Action => ({ at, kind: "claims", user, teams: TEAMS.filter(() => random.chance(0.5)) }));
+  const rules = (at: number): Action[] => [
+    { at, kind: "rules", set: "open" },
+    { at: at + 2500, kind: "rules", set: random.pick(["own", "team", "ranked"] as const) },
+    ...often(at + 2000, at + 3500, 60),
+  ];
+  return {
+    ...plan,
+    devices,
+    weather: { ...plan.weather, pokeLost: 0.8 },
+    // Tokens are renewed over open sockets a minute before they expire.
+    ...(byClaims && { rules: "team" as const, tokenMs: 75_000 }),
+    actions: [
+      ...plan.actions,
+      ...(byClaims
+        ? [...[7000, 40_000, 72_000].flatMap(claims), ...often(9000, plan.endMs, 900)]
+        : [4000, 9000, 14_000, 19_000].flatMap(rules)),
+    ],
+    endMs: Math.max(plan.endMs, 40_000),
+  };
+}
+
 /** An insert is refused, and what is written to its row meanwhile is not. */
 function ghost(random: Random, { devices, endMs }: Plan, n: number): Action[] {
   const device = random.int(0, devices.length - 1);
@@ -341,7 +383,7 @@ const withRoom = (shards: Record<string, number>, windows: Readonly<Record<strin
   );
 
 export function planOf(seed: number): Plan {
-  return withOlder(withTabs(withRareThings(planWithoutTabs(seed))));
+  return withOlder(withTabs(withFollowers(withRareThings(planWithoutTabs(seed)))));
 }
 
 function planWithoutTabs(seed: number): Plan {

@@ -276,28 +276,6 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     ],
   },
   {
-    name: "page-by-old-claims",
-    what: "a socket whose token was renewed follows by the claims of the old one",
-    edits: [
-      {
-        file: "durable-objects/hub/index.ts",
-        find: "    this.#followers.forget(id);\n    socket.serializeAttachment",
-        replace: "    socket.serializeAttachment",
-      },
-    ],
-  },
-  {
-    name: "lost-answer-pokes-nobody",
-    what: "of a push whose answer the hub did not get nobody hears",
-    edits: [
-      {
-        file: "durable-objects/router.ts",
-        find: "else if (!answer.ok && answer.error.cause !== undefined) audience?.hear(shard);",
-        replace: "",
-      },
-    ],
-  },
-  {
     name: "upkeep-unregistered",
     what: "a gateway whose first upkeep was asked for by an operator is unknown to Cron",
     edits: [
