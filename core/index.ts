@@ -30,7 +30,7 @@ export type * from "./ports/index.ts";
 export { RateLimiter } from "./rate.ts";
 export { editsOfRow, type RowEdit } from "./row-edits.ts";
 export type { CheckpointChanges, CheckpointRows } from "./shard/checkpoint.ts";
-export type { ColdAsk, ColdChunk, ColdRun } from "./shard/cold.ts";
+export type { ColdAsk, ColdChunk, ColdRun, FilteredRun } from "./shard/cold.ts";
 export { filterOf } from "./shard/cold-filter.ts";
 export { ownsRow, rowHash, type ShardConfig, type ShardSlice } from "./shard/config.ts";
 export { columnNames } from "./shard/digests.ts";

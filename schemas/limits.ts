@@ -184,6 +184,16 @@ export const HOT_LEAVE_EDITS = 20_000;
 export const HOT_RUN_ROWS = 50_000;
 /** Rows that left lie in chunks of this size: one late edit reads one. Characters of stored rows; some 1,500 rows. */
 export const HOT_CHUNK_CHARS = 256 * KiB;
+/** Runs behind each other that are merged, since each has a filter that is asked for each new id; and how large they become: the filter
+ * is one SQLite value of three bytes a row. */
+export const HOT_MERGE_RUNS = 8;
+export const HOT_MERGED_ROWS = 200_000;
+/** Rows that one merge reads: its filters cross RPC as one message. */
+export const HOT_MERGE_ROWS = 1_000_000;
+/** What a merge took the place of is read for so long by whoever was told of it. Milliseconds. */
+export const HOT_GRACE_MS = 24 * 3600 * SECOND;
+/** Files of a run that nobody knows belong to one that is being written until this old. Milliseconds. */
+export const HOT_ORPHAN_AGE_MS = 3600 * SECOND;
 /** Chunks that one push reads, at some 10 ms each; one that needs more comes again and goes on. */
 export const HOT_CHUNKS_PER_PUSH = 64;
 

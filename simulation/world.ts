@@ -165,6 +165,8 @@ export class World {
       done.add("files deleted", filesDeleted);
     }
     if (kinds.state === "written") done.add("checkpoints");
+    done.add("runs merged", Number(kinds.merged ?? 0));
+    done.add("files of runs removed", Number(kinds.removed ?? 0));
     this.tally.addAll(done);
     this.tally.add(ok ? "maintenance" : "failed maintenance");
     if (String(error).includes("digest")) this.fail(`[V1] ${table}: ${error}`);

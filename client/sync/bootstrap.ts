@@ -45,8 +45,8 @@ const CHUNK = {
   planes: { no: 2, type: "bool" },
 } as const;
 
-/** Chunks that are downloaded at once, ahead of the one that is being installed. */
-const AHEAD = 4;
+/** Chunks that are downloaded at once, ahead of the one that is being installed; each has some megabytes when it is decoded. */
+const AHEAD = 2;
 const PLANS_MAX = 2;
 /** A chunk that will not come, however often it is asked for. */
 const GONE: ReadonlySet<string> = new Set(["CursorExpired", "Forbidden", "NotFound", "Corrupt"]);

@@ -17,12 +17,12 @@ type Entry = readonly [Value, string[]];
 
 export class IndexRun {
   readonly #ids = new Map<Value, string[]>();
-  readonly #type: ColumnType;
+  readonly type: ColumnType;
   /** Characters of all ids. */
   chars = 0;
 
   constructor(type: ColumnType) {
-    this.#type = type;
+    this.type = type;
   }
 
   add(value: Value, id: string): void {
@@ -34,7 +34,7 @@ export class IndexRun {
 
   /** JSON texts: the directory, which is a list of values, and the blocks, which are lists of values with their ids. */
   parts(): string[] {
-    const sorted = [...this.#ids].sort(([a], [b]) => compareScalars(this.#type, a, b));
+    const sorted = [...this.#ids].sort(([a], [b]) => compareScalars(this.type, a, b));
     const share = this.chars / (INDEX_PARTS - 2);
     const blocks: Entry[][] = [];
     let block: Entry[] = [];

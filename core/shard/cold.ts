@@ -5,17 +5,27 @@
  *
  *   leave   begin -> pages of rows that nobody touched for long -> a run is written -> it is noted, its rows go -> end
  *   thaw    an edit names a row that may have left: whoever carries the push reads it from its run, and it is here again
+ *   merge   runs behind each other are written as one, which takes their place (cold-merge.ts); their files stay for a while
  *
  *   cold        n, t, run, filter      a run, in the order in which they came
- *   meta.cold   { left, digests }      no row above `left` has left; digests of the rows that are away, by table number
+ *   meta.cold   { left, digests, old }
+ *               no row above `left` has left; digests of the rows that are away, by table number; `old` runs, and until when
+ *               somebody may read them
  *   meta.ages   [[seq, ms], ...]       everything up to seq was here at ms
  */
-import { compareCodePoints, LakeSyncError, READ_AHEAD_CHARS, type TableSchema } from "../../schemas/index.ts";
+import {
+  compareCodePoints,
+  HOT_GRACE_MS,
+  LakeSyncError,
+  READ_AHEAD_CHARS,
+  type TableSchema,
+} from "../../schemas/index.ts";
 import type { ChunkInfo, TableCheckpoint } from "../checkpoint/manifest.ts";
 import { rowDigest, TableDigest } from "../digest.ts";
 import type { SqlRow, SqlStore } from "../ports/index.ts";
 import type { CheckpointRows } from "./checkpoint.ts";
 import { lookFor } from "./cold-filter.ts";
+import { runsToMerge } from "./cold-merge.ts";
 import { columnNames } from "./digests.ts";
 import type { Aside } from "./log.ts";
 import { type PackedRow, readMeta, readRows, writeMeta, writeRows } from "./store.ts";
@@ -36,6 +46,14 @@ export interface ColdRun {
   readonly chunks: readonly ColdChunk[];
   /** As a checkpoint has them, of the rows in these chunks. */
   readonly indexes: TableCheckpoint["indexes"];
+  /** Its rows, dead ones too; absent in runs from before they were merged. */
+  readonly rows?: number;
+}
+
+/** A run with the filter of its ids. */
+export interface FilteredRun {
+  readonly run: ColdRun;
+  readonly filter: Uint8Array;
 }
 
 /** A row that may have left, and where it can be: newest first. */
@@ -44,9 +62,8 @@ export interface ColdAsk {
   readonly places: readonly { readonly run: string; readonly chunk: ColdChunk }[];
 }
 
-interface Held {
-  readonly run: ColdRun;
-  readonly filter: Uint8Array;
+interface Held extends FilteredRun {
+  readonly n: number;
 }
 
 interface Leaving {
@@ -71,6 +88,8 @@ export class ColdRows {
   #leaving: Leaving | undefined;
   /** Ids that a filter took for ones of its run; for as long as no row leaves. */
   #absent = new Set<string>();
+  /** Runs that others have taken the place of, and when nobody reads them any more. */
+  #old: Record<string, number> = {};
   /** No row above this seq has left. */
   left = 0;
   /** Grows when rows leave: what was read of runs before is out of date. */
@@ -82,8 +101,9 @@ export class ColdRows {
 
   /** State from disk. */
   restore(): void {
-    const { left, digests } = JSON.parse(readMeta(this.#sql, "cold") ?? '{ "left": 0, "digests": {} }');
+    const { left, digests, old = {} } = JSON.parse(readMeta(this.#sql, "cold") ?? '{ "left": 0, "digests": {} }');
     this.left = left;
+    this.#old = old;
     this.#digests = new Map();
     for (const [t, text] of Object.entries(digests as Record<string, string>))
       this.#digests.set(Number(t), TableDigest.parse(text) ?? new TableDigest());
@@ -93,15 +113,18 @@ export class ColdRows {
         "SELECT t, run, filter FROM cold WHERE n = ?",
         n,
       ))
-        this.#hold(row.t, { run: JSON.parse(row.run) as ColdRun, filter: new Uint8Array(row.filter) }, "older");
+        this.#hold(row.t, { n, run: JSON.parse(row.run) as ColdRun, filter: new Uint8Array(row.filter) });
     this.version++;
     this.#absent = new Set();
     this.#leaving = undefined;
   }
 
-  #hold(t: number, held: Held, which: "older" | "newer"): void {
-    const runs = this.#runs.get(t) ?? [];
-    this.#runs.set(t, which === "older" ? [...runs, held] : [held, ...runs]);
+  #hold(t: number, held: Held): void {
+    const runs = [...(this.#runs.get(t) ?? []), held];
+    this.#runs.set(
+      t,
+      runs.sort((a, b) => b.n - a.n),
+    );
   }
 
   /** Of a table, oldest first. */
@@ -116,7 +139,7 @@ export class ColdRows {
 
   #save(): void {
     const digests = Object.fromEntries([...this.#digests].map(([t, digest]) => [t, String(digest)]));
-    writeMeta(this.#sql, "cold", JSON.stringify({ left: this.left, digests }));
+    writeMeta(this.#sql, "cold", JSON.stringify({ left: this.left, digests, old: this.#old }));
   }
 
   /** Which of these rows have to be looked for before they are edited. */
@@ -252,14 +275,59 @@ export class ColdRows {
       this.#sql.exec("DELETE FROM rows WHERE t = ? AND id IN (SELECT value FROM json_each(?))", t, ids);
       gone += same.length;
     }
-    this.#sql.exec("INSERT INTO cold (t, run, filter) VALUES (?, ?, ?)", t, JSON.stringify(run), filter);
-    this.#hold(t, { run, filter }, "newer");
+    const [top] = this.#sql.exec<{ n: number | null }>("SELECT max(n) AS n FROM cold");
+    this.#note(t, { n: (top?.n ?? 0) + 1, run, filter });
     this.#digests.set(t, digest);
     this.left = boundary;
     this.version++;
     this.#absent = new Set();
     this.#save();
     return gone;
+  }
+
+  #note(t: number, held: Held): void {
+    const { n, run, filter } = held;
+    this.#sql.exec("INSERT INTO cold (n, t, run, filter) VALUES (?, ?, ?, ?)", n, t, JSON.stringify(run), filter);
+    this.#hold(t, held);
+  }
+
+  /** Runs that are better one, oldest first. */
+  toMerge(t: number): ColdRun[] | undefined {
+    const runs = this.runs(t);
+    const range = runsToMerge(
+      runs.map(({ rows, chunks }) => rows ?? chunks.reduce((sum, chunk) => sum + chunk.rows, 0)),
+    );
+    return range && runs.slice(...range);
+  }
+
+  /**
+   * Runs take the place of others, of which they have each row as the newest of them has it. What rows are, where they are asked for and
+   * what is absent stays as it is. The caller holds the transaction.
+   * @param from names of runs behind each other, oldest first @param into without a row in common
+   * @returns false where those are not there any more, or not behind each other
+   */
+  merge(t: number, from: readonly string[], into: readonly FilteredRun[], nowMs: number): boolean {
+    const runs = (this.#runs.get(t) ?? []).toReversed();
+    const at = runs.findIndex(({ run }) => run.name === from[0]);
+    const gone = runs.slice(Math.max(0, at), at + from.length);
+    if (at < 0 || gone.some(({ run }, k) => run.name !== from[k]) || gone.length < Math.max(from.length, into.length))
+      return false;
+    const kept = Object.entries(this.#old).filter(([, untilMs]) => untilMs > nowMs);
+    this.#old = Object.fromEntries([...kept, ...from.map((name) => [name, nowMs + HOT_GRACE_MS])]);
+    this.#runs.set(
+      t,
+      (this.#runs.get(t) ?? []).filter((held) => !gone.includes(held)),
+    );
+    for (const { n } of gone) this.#sql.exec("DELETE FROM cold WHERE n = ?", n);
+    for (const [k, each] of into.entries()) this.#note(t, { ...each, n: (gone[k] as Held).n });
+    this.#save();
+    return true;
+  }
+
+  /** Names of all runs that are read, or were until a while ago. */
+  known(nowMs: number): string[] {
+    const inForce = [...this.#runs.values()].flatMap((runs) => runs.map(({ run }) => run.name));
+    return [...inForce, ...Object.entries(this.#old).flatMap(([name, untilMs]) => (untilMs > nowMs ? [name] : []))];
   }
 
   /** All have left that were to. @returns the seq up to which nobody needs to be told of changes any more */

@@ -30,7 +30,7 @@ import { TableDigest } from "../digest.ts";
 import type { HistoryBatch, SqlStore } from "../ports/index.ts";
 import { accessFingerprint } from "../sync-rules.ts";
 import { type CheckpointChanges, type CheckpointRows, checkpointChanges, checkpointRows } from "./checkpoint.ts";
-import { type ColdAsk, ColdRows, type ColdRun } from "./cold.ts";
+import { type ColdAsk, ColdRows, type ColdRun, type FilteredRun } from "./cold.ts";
 import type { ShardConfig } from "./config.ts";
 import { addRows, columnNames, countRows, type Digests, readDigests, writeDigests } from "./digests.ts";
 import {
@@ -320,6 +320,26 @@ export class ShardEngine {
   leaveEnd(token: string): void {
     this.#atomically(() => dropLists(this.#sql, Number.NEGATIVE_INFINITY, this.#cold.end(token)));
     this.#floor = Math.max(this.#floor, this.#cold.left);
+  }
+
+  /** The table whose runs are to be merged now, if any is, and which of them, oldest first. */
+  runsToMerge(): { readonly schema: TableSchema; readonly runs: readonly ColdRun[] } | undefined {
+    if (this.#rebuild) return undefined;
+    for (const schema of this.#configured().tables) {
+      const runs = this.#cold.toMerge(this.#names.get(schema.table) ?? 0);
+      if (runs) return { schema, runs };
+    }
+    return undefined;
+  }
+
+  /** @returns false where runs have changed since they were read, and these do not take their place */
+  mergeRuns(table: string, from: readonly string[], into: readonly FilteredRun[], nowMs: number): boolean {
+    return this.#atomically(() => this.#cold.merge(this.#names.get(table) ?? 0, from, into, nowMs));
+  }
+
+  /** Names of the runs of rows that left which somebody may read that was told of them by this shard. */
+  knownRuns(nowMs: number): string[] {
+    return this.#cold.known(nowMs);
   }
 
   /** What has left of a table, oldest first. */

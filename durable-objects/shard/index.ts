@@ -11,6 +11,7 @@ import {
   type ColdAsk,
   type ColdRun,
   clientIdTaken,
+  type FilteredRun,
   type HistoryBatch,
   indexedColumns,
   type MovedClock,
@@ -27,7 +28,7 @@ import {
   type ShardStatus,
   type TableResult,
 } from "../../core/index.ts";
-import { type LeavingTable, R2Store, readCold } from "../../lake/index.ts";
+import { type LeavingTable, type MergingTable, R2Store, readCold } from "../../lake/index.ts";
 import {
   type Claims,
   decodeBatch,
@@ -366,6 +367,22 @@ export class Shard extends DurableObject<Env> {
     rows: readonly (readonly [string, number])[],
   ): Promise<Plain<number>> {
     return plainly(() => this.#inService().leave(token, table, run, filter, rows));
+  }
+
+  async mergeBegin(address: ShardAddress): Promise<Plain<MergingTable | undefined>> {
+    return plainly(async () => {
+      await this.#current(address);
+      const found = this.#inService().runsToMerge();
+      return found && { ...found, indexed: indexedColumns(this.#engine.config?.rules ?? NO_RULES, found.schema) };
+    });
+  }
+
+  async mergeRuns(table: string, from: readonly string[], into: readonly FilteredRun[]): Promise<Plain<boolean>> {
+    return plainly(() => this.#inService().mergeRuns(table, from, into, Date.now()));
+  }
+
+  async knownRuns(): Promise<Plain<string[]>> {
+    return plainly(() => this.#inService().knownRuns(Date.now()));
   }
 
   async leaveEnd(token: string): Promise<Plain<void>> {

@@ -16,7 +16,7 @@ import {
 } from "../../core/index.ts";
 import { type DeltaBatch, decodeChunk, encodeChunk, LakeSyncError, unwrap } from "../../schemas/index.ts";
 import { gunzip, gzip, sha256Of } from "./gzip.ts";
-import { type CheckpointPlace, chunkKey, manifestKey, objectKey } from "./keys.ts";
+import { type CheckpointPlace, checkpointFolder, chunkKey, manifestKey, objectKey } from "./keys.ts";
 
 const utf8 = new TextEncoder();
 const text = new TextDecoder();
@@ -138,6 +138,37 @@ export const putColdRuns = (store: LakeAdapter, place: RunPlace, runs: readonly 
 export async function getColdRuns(store: LakeAdapter, place: RunPlace, name: string): Promise<ColdRun[]> {
   const bytes = unwrap(await store.get(objectKey(place, place.run, "cold", name)));
   return JSON.parse(text.decode(bytes)) as ColdRun[];
+}
+
+/** Names of all runs that any checkpoint here lists, one in force or another. */
+export async function listedRuns(store: LakeAdapter, place: CheckpointPlace): Promise<Set<string>> {
+  const names = new Set<string>();
+  for await (const objects of objectsIn(store, place))
+    for (const { run, folder, name } of objects)
+      if (folder === "cold")
+        for (const listed of await getColdRuns(store, { ...place, run }, name)) names.add(listed.name);
+  return names;
+}
+
+interface RunObject {
+  readonly key: string;
+  readonly run: string;
+  readonly folder: string;
+  readonly name: string;
+}
+
+/** The objects of all runs here, page by page. */
+export async function* objectsIn(store: LakeAdapter, place: CheckpointPlace): AsyncGenerator<RunObject[]> {
+  const root = checkpointFolder(place);
+  for (let cursor: string | undefined; ; ) {
+    const page: { objects: readonly { key: string }[]; cursor?: string } = unwrap(await store.list(root, cursor));
+    yield page.objects.flatMap(({ key }) => {
+      const [run = "", folder = "", ...rest] = key.slice(root.length).split("/");
+      return folder === "" ? [] : [{ key, run, folder, name: rest.join("/") }];
+    });
+    if (page.cursor === undefined) return;
+    cursor = page.cursor;
+  }
 }
 
 export const putClocks = async (store: LakeAdapter, place: RunPlace, clocks: ClientClocks): Promise<string> =>

@@ -44,8 +44,17 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { attemptName } from "../iceberg/index.ts";
-import { type CheckpointPlace, checkpointFolder, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
-import { putChunk, putClocks, putColdRuns, putIndexRun, putJson, type RunPlace, readCheckpoint } from "./objects.ts";
+import { type CheckpointPlace, draftKey, manifestKey, newRun, runStartMs } from "./keys.ts";
+import {
+  objectsIn,
+  putChunk,
+  putClocks,
+  putColdRuns,
+  putIndexRun,
+  putJson,
+  type RunPlace,
+  readCheckpoint,
+} from "./objects.ts";
 
 export interface CheckpointDeps {
   readonly store: LakeAdapter;
@@ -396,20 +405,11 @@ function summaryOf(state: CheckpointSummary["state"], manifest: CheckpointManife
 
 /** Removes what belongs to no run that is in force, kept, or under way, and the draft of the run that has just ended. */
 async function removeOld(deps: CheckpointDeps, place: CheckpointPlace, manifest: CheckpointManifest): Promise<void> {
-  const folder = checkpointFolder(place);
   const kept = new Set([manifest.run, ...manifest.previous.map(({ run }) => run)]);
   const underWay = deps.clock.now() - CHECKPOINT_DRAFT_MS;
   unwrap(await deps.store.delete([draftKey(place)]));
-  for (let cursor: string | undefined; ; ) {
-    const page: { objects: readonly { key: string }[]; cursor?: string } = unwrap(
-      await deps.store.list(folder, cursor),
-    );
-    const old = page.objects.flatMap(({ key }) => {
-      const [run = "", ...rest] = key.slice(folder.length).split("/");
-      return rest.length > 0 && !kept.has(run) && runStartMs(run) < underWay ? [key] : [];
-    });
+  for await (const objects of objectsIn(deps.store, place)) {
+    const old = objects.flatMap(({ run, key }) => (!kept.has(run) && runStartMs(run) < underWay ? [key] : []));
     if (old.length > 0) unwrap(await deps.store.delete(old));
-    if (page.cursor === undefined) return;
-    cursor = page.cursor;
   }
 }

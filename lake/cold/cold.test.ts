@@ -25,8 +25,11 @@ import {
 } from "../../core/testing.ts";
 import {
   batchDeltas,
+  CHECKPOINT_GRACE_MS,
   type Claims,
   type ClientId,
+  HOT_GRACE_MS,
+  HOT_ORPHAN_AGE_MS,
   hlcMillis,
   type LakeSyncError,
   ok,
@@ -37,13 +40,13 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { IcebergAdapter } from "../adapter.ts";
-import { getChunk, getColdRuns, readCheckpoint, writeCheckpoint } from "../checkpoint/index.ts";
+import { getChunk, getColdRuns, objectsIn, readCheckpoint, writeCheckpoint } from "../checkpoint/index.ts";
 import { lakeContent } from "../iceberg/index.ts";
 import { initParquetInNode } from "../node.ts";
 import { type RebuildTarget, rebuildShard } from "../rebuild.ts";
 import { sourceOf } from "../testing/checkpoint-kit.ts";
 import { testLake } from "../testing/lake.ts";
-import { type LeavingSource, leaveShard, readCold } from "./index.ts";
+import { type LeavingSource, leaveShard, mergeRuns, readCold, sweepRuns } from "./index.ts";
 
 initParquetInNode();
 
@@ -92,6 +95,7 @@ class World {
   chunksRead = 0;
   thawed = 0;
   left = 0;
+  merged = 0;
 
   reopen(): void {
     this.engine = new ShardEngine(this.sql, LIMITS);
@@ -165,6 +169,49 @@ class World {
     const done = await leaveShard(this.lake.deps, source, size);
     if (done.ok) this.left += done.value.left;
     return done;
+  }
+
+  /** Runs behind each other become one, or several. @param killed before the shard hears of it */
+  async merge(
+    which: { from: number; count: number; runRows?: number },
+    between: () => Promise<unknown> = async () => undefined,
+    killed = false,
+  ): Promise<number> {
+    const { engine } = this;
+    const done = await mergeRuns(
+      this.lake.deps,
+      {
+        ...place,
+        begin: async () => {
+          await between();
+          const runs = engine.coldRuns("todos").slice(which.from, which.from + which.count);
+          return ok(runs.length > 1 ? { schema: TODOS, indexed: indexedColumns(OWN, TODOS), runs } : undefined);
+        },
+        merged: async (...args) => {
+          await between();
+          if (killed) throw new Error("killed");
+          return plain(() => engine.mergeRuns(...args, this.now));
+        },
+      },
+      { chunkChars: 60, runRows: which.runRows ?? 1000 },
+    ).catch(() => ok({ merged: 0, into: 0 }));
+    this.merged += unwrap(done).merged;
+    return unwrap(done).merged;
+  }
+
+  /** @param laterMs than now @returns how many objects nobody needed any more */
+  async sweep(laterMs = 0): Promise<number> {
+    this.lake.clock.ms += 2 * HOT_ORPHAN_AGE_MS;
+    const known = () => plain(() => this.engine.knownRuns(this.now + laterMs));
+    return unwrap(await sweepRuns(this.lake.deps, place, known));
+  }
+
+  /** Folders of runs in the bucket. */
+  async folders(): Promise<string[]> {
+    const found = new Set<string>();
+    for await (const objects of objectsIn(this.lake.deps.store, { ...place, cold: true }))
+      for (const { run } of objects) found.add(run);
+    return [...found].sort();
   }
 
   async checkpoint(between?: () => void): Promise<void> {
@@ -284,6 +331,17 @@ const commandArb = fc.oneof(
   { weight: 2, arbitrary: simple("pull" as const) },
   { weight: 1, arbitrary: simple("reopen" as const) },
   { weight: 1, arbitrary: simple("checkpoint" as const) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("merge" as const),
+      from: fc.constantFrom(0, 0, 0, 1, 2),
+      count: fc.constantFrom(2, 3, 10),
+      runRows: fc.constantFrom(1, 3, 1000),
+      killed: fc.constantFrom(false, false, false, true),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("sweep" as const), late: fc.boolean() }) },
 );
 type Command = typeof commandArb extends fc.Arbitrary<infer T> ? T : never;
 
@@ -301,6 +359,7 @@ class Schedule {
   }));
   #stamps = 0;
   #leaving = false;
+  #depth = 0;
 
   constructor(commands: readonly Command[]) {
     this.#waiting = [...commands];
@@ -313,7 +372,10 @@ class Schedule {
   /** The next command, in the midst of another. */
   async #meanwhile(): Promise<void> {
     const [next] = this.#waiting;
-    if (next && !(this.#leaving && next.do === "reopen")) await this.#next();
+    if (!next || (this.#leaving && next.do === "reopen")) return;
+    this.#depth++;
+    await this.#next();
+    this.#depth--;
   }
 
   #edit({ op, row, late, named, ...cells }: Plan): Edit {
@@ -347,7 +409,15 @@ class Schedule {
     else if (command.do === "wait") it.now += command.ms;
     else if (command.do === "reopen") it.reopen();
     else if (command.do === "checkpoint") await it.checkpoint();
-    else this.pull();
+    else if (command.do === "merge") {
+      const outer = this.#leaving;
+      this.#leaving = true;
+      await it.merge(command, () => this.#meanwhile(), command.killed);
+      this.#leaving = outer;
+    } else if (command.do === "sweep") {
+      // Nobody who began before the grace period is still at it.
+      if (this.#depth === 0) await it.sweep(command.late ? HOT_GRACE_MS + 1 : 0);
+    } else this.pull();
   }
 
   /** What a device holds is as it is, and may be seen; one that was never away for long has all of it. */
@@ -375,6 +445,7 @@ class Schedule {
 
 const settings = { numRuns: Number(process.env.LAKESYNC_CASES ?? 150) };
 let thaws = 0;
+let merges = 0;
 
 test("[HW2] [HW3] [M1] [V1] [L7] whatever leaves and comes back, shard, lake and devices are as if no row had ever left", async () => {
   await fc.assert(
@@ -392,6 +463,8 @@ test("[HW2] [HW3] [M1] [V1] [L7] whatever leaves and comes back, shard, lake and
       const whole = await it.whole();
       expect(whole?.alive).toEqual(it.expected(ADMIN));
       thaws += it.thawed;
+      merges += it.merged;
+      await it.sweep(HOT_GRACE_MS + 1);
       // [L7] Lost and rebuilt, with and without the checkpoint, it is the same again, in the shard all of it.
       for (const noCheckpoint of [false, true]) {
         const again = await it.rebuilt(noCheckpoint);
@@ -403,6 +476,7 @@ test("[HW2] [HW3] [M1] [V1] [L7] whatever leaves and comes back, shard, lake and
     settings,
   );
   expect(thaws).toBeGreaterThan(settings.numRuns);
+  expect(merges).toBeGreaterThan(settings.numRuns / 4);
 }, 600_000);
 
 const ids = Array.from({ length: 40 }, (_, n) => `row-${String(n).padStart(2, "0")}`);
@@ -504,4 +578,84 @@ test("[HW2] [PU3] a token may write a row that left as it might write it before,
   alice.pullAll(it.engine);
   expect([...alice.alive.keys()]).toEqual(["todos/row-00", "todos/row-01"]);
   await it.expectSame();
+});
+
+/** Five runs of rows, some of which are in several of them. */
+async function runsOf(it: World): Promise<void> {
+  for (let round = 0; round < 5; round++) {
+    await it.push(ADMIN, inserts(round * 6, 6), "c-root");
+    const late = { ...edit("UPDATE", ids[round] as string, 0, { title: `late ${round}` }), hlc: packHlc(it.now, 99) };
+    await it.push(ADMIN, [late, { ...edit("DELETE", ids[12] as string, 0), hlc: packHlc(it.now, 100) }], "c-root");
+    await aged(it);
+    unwrap(await it.leave());
+  }
+  expect(it.engine.coldRuns("todos")).toHaveLength(5);
+}
+
+test("[HW2] [L7] runs are merged into fewer, which hold each row once; checkpoints that list the former go on", async () => {
+  const it = new World();
+  await runsOf(it);
+  await it.checkpoint();
+  const listed = (await it.whole())?.alive;
+  expect(await it.merge({ from: 0, count: 5, runRows: 20 })).toBe(5);
+  const merged = it.engine.coldRuns("todos");
+  expect(merged.map(({ rows }) => rows)).toEqual([20, 10]);
+  await it.expectSame();
+  expect((await it.whole())?.alive).toEqual(listed);
+  const again = await it.rebuilt(false);
+  expect(String(again.countDigest("todos"))).toBe(String(it.control.countDigest("todos")));
+  // A row is found in one place, and comes back as it was.
+  const { asks } = it.engine.coldAsks({
+    batches: batchDeltas([{ ...inserts(0, 1)[0], clientId: "c-x" } as never]),
+    deltas: [],
+  });
+  expect(asks.map(({ places }) => places.length)).toEqual([1]);
+  await it.push(
+    ADMIN,
+    [{ ...edit("UPDATE", ids[3] as string, 0, { priority: 1 }), hlc: packHlc(it.now, 1) }],
+    "c-root",
+  );
+  it.reopen();
+  await it.expectSame();
+});
+
+test("[HW2] runs that have changed since they were read are not replaced", async () => {
+  const it = new World();
+  await runsOf(it);
+  let calls = 0;
+  const other = async () => {
+    if (++calls === 2) expect(await it.merge({ from: 1, count: 2 })).toBe(2);
+  };
+  expect(await it.merge({ from: 0, count: 3 }, other)).toBe(0);
+  expect(it.engine.coldRuns("todos")).toHaveLength(4);
+  await it.expectSame();
+});
+
+test("[HW2] [CK2] what nobody needs is removed: merged runs after their grace, and what the killed left; nothing else is", async () => {
+  const it = new World();
+  await runsOf(it);
+  await it.checkpoint();
+  const former = it.engine
+    .coldRuns("todos")
+    .map(({ name }) => name)
+    .sort();
+  await it.merge({ from: 0, count: 5 }, undefined, true);
+  await it.merge({ from: 0, count: 5 });
+  const [merged] = it.engine.coldRuns("todos").map(({ name }) => name);
+  expect(await it.folders()).toHaveLength(7);
+  // The killed one's go; the former are listed by the checkpoint, and may be being read.
+  expect(await it.sweep()).toBeGreaterThan(0);
+  expect(await it.folders()).toEqual([...former, merged].sort());
+  expect(await it.sweep(HOT_GRACE_MS + 1)).toBe(0);
+  await it.push(ADMIN, inserts(30, 1), "c-root");
+  await it.checkpoint();
+  expect(await it.sweep(HOT_GRACE_MS + 1)).toBe(0); // the checkpoint before it is kept for downloads
+  it.lake.clock.ms += CHECKPOINT_GRACE_MS;
+  await it.push(ADMIN, inserts(31, 1), "c-root");
+  await it.checkpoint();
+  expect(await it.sweep()).toBe(0);
+  expect(await it.sweep(HOT_GRACE_MS + 1)).toBeGreaterThan(0);
+  expect(await it.folders()).toEqual([merged]);
+  await it.expectSame();
+  expect((await it.whole())?.alive).toEqual(it.expected(ADMIN));
 });

@@ -7,7 +7,7 @@ import { TableDigest } from "../../core/index.ts";
 import { ADMIN, NOW, NodeSqlStore, shardOf, tableOf } from "../../core/testing.ts";
 import { type ClientId, DeltaBatchBuilder, ok, packHlc, type Scalar, unwrap } from "../../schemas/index.ts";
 import { testLake } from "../testing/lake.ts";
-import { leaveShard, readCold } from "./index.ts";
+import { leaveShard, mergeRuns, readCold } from "./index.ts";
 
 const ROWS = Number(process.env.HOT_ROWS ?? 100_000);
 const LARGE = ROWS > 1_000_000;
@@ -87,6 +87,21 @@ test(`[HW1] [HW2] ${ROWS} rows pass through a shard that stays below ${BYTES_MAX
       }),
     );
   };
+  let merged = 0;
+  const merge = async () => {
+    const done = unwrap(
+      await mergeRuns(lake.deps, {
+        ...place,
+        begin: () =>
+          answer(() => {
+            const found = engine.runsToMerge();
+            return found && { ...found, indexed: [] };
+          }),
+        merged: (...args) => answer(() => engine.mergeRuns(...args, now)),
+      }),
+    );
+    merged += done.merged;
+  };
   const started = performance.now();
   for (let from = 0; from < ROWS; from += BATCH) {
     now += 1000;
@@ -104,6 +119,7 @@ test(`[HW1] [HW2] ${ROWS} rows pass through a shard that stays below ${BYTES_MAX
     if (engine.unflushed.deltas >= FLUSH_EDITS) {
       flush();
       await leave();
+      await merge();
     }
   }
   flush();
@@ -115,12 +131,14 @@ test(`[HW1] [HW2] ${ROWS} rows pass through a shard that stays below ${BYTES_MAX
   engine = open();
   const [{ rows, left } = { rows: 0, left: 0 }] = engine.status().tables;
   console.log(
-    `${ROWS} rows in ${seconds.toFixed(0)} s: at most ${(largest / 1024 / 1024).toFixed(1)} MB and ${most} rows in the shard; ${late.size} rows edited late, ${chunks - fresh} chunks read for them, ${fresh} for ${ROWS} new rows; ${engine.coldRuns("flights").length} runs`,
+    `${ROWS} rows in ${seconds.toFixed(0)} s: at most ${(largest / 1024 / 1024).toFixed(1)} MB and ${most} rows in the shard; ${late.size} rows edited late, ${chunks - fresh} chunks read for them, ${fresh} for ${ROWS} new rows; ${engine.coldRuns("flights").length} runs, ${merged} merged`,
   );
   expect(largest).toBeLessThan(BYTES_MAX);
   expect(rows + (left ?? 0)).toBe(ROWS + 1);
   expect(rows).toBeLessThan(FLUSH_EDITS);
   expect(late.size).toBeGreaterThan(0);
+  expect(merged).toBeGreaterThan(0);
+  expect(engine.coldRuns("flights").length).toBeLessThan(ROWS / 50_000 + 16);
   // One id in 100,000 is looked for in vain in each run.
   expect(fresh).toBeLessThan(ROWS / 1500);
   // The digest that was kept all along is that of the rows as they have to be.

@@ -303,6 +303,17 @@ export const GATEWAY_BUGS: readonly Bug[] = [
     edits: [{ file: "core/shard/cold.ts", find: "    if (!runs) return [];\n", replace: "    return [];\n" }],
   },
   {
+    name: "merge-keeps-the-oldest",
+    what: "of a row that is in several runs, what the oldest of them has stays when they are merged",
+    edits: [
+      {
+        file: "lake/cold/merge.ts",
+        find: "newest(runs.toReversed().map(",
+        replace: "newest(runs.map(",
+      },
+    ],
+  },
+  {
     name: "scan-passes-over-own-rows",
     what: "where a device scans a shard after it has installed others, it is not told of what it wrote meanwhile and may not see",
     edits: [

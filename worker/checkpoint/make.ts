@@ -5,7 +5,7 @@ import { type CheckpointSummary, writeCheckpoint } from "../../lake/index.ts";
 import { err, LakeSyncError, ok, type Result, type Seq, unwrap } from "../../schemas/index.ts";
 import { lakeOf } from "../destination.ts";
 import { flushShard } from "../flush.ts";
-import { leaveHot } from "./leave.ts";
+import { sweepCold, tendHot } from "./leave.ts";
 
 /** Flushes that a checkpoint waits for, while others may be under way. */
 const FLUSHES_MAX = 30;
@@ -21,13 +21,16 @@ export async function checkpointShard(
   const router = new Router(env);
   const { version, tables, map } = unwrap(await router.freshState(gatewayId));
   const windowed = tables.some(({ table, hot }) => hot && layoutOf(map, table).includes(shard));
-  const gone = windowed ? await leaveHot(env, { gatewayId, shard, version }) : ok({ left: 0 });
+  const address = { gatewayId, shard, version };
+  const gone = windowed ? await tendHot(env, address) : ok({ left: 0 });
   if (!gone.ok) return gone;
-  const { left } = gone.value;
-  const source = sourceOf(env, router, { gatewayId, shard, version });
+  const source = sourceOf(env, router, address);
   const mapVersion = async () => unwrap(await router.freshState(gatewayId)).map.version;
   const written = await writeCheckpoint(lakeOf(env, gatewayId), source, { mapVersion, force: asked });
-  return written.ok ? ok({ ...written.value, left, more: written.value.state === "more" }) : written;
+  if (!written.ok) return written;
+  const removed = windowed && written.value.state === "written" ? await sweepCold(env, address) : ok(0);
+  if (!removed.ok) return removed;
+  return ok({ ...written.value, ...gone.value, removed: removed.value, more: written.value.state === "more" });
 }
 
 function sourceOf(env: Env, router: Router, address: ShardAddress): CheckpointSource {
