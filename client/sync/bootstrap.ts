@@ -46,7 +46,7 @@ const CHUNK = {
 } as const;
 
 /** Chunks that are downloaded at once, ahead of the one that is being installed; each has some megabytes when it is decoded. */
-const AHEAD = 2;
+const AHEAD = 4;
 const PLANS_MAX = 2;
 /** A chunk that will not come, however often it is asked for. */
 const GONE: ReadonlySet<string> = new Set(["CursorExpired", "Forbidden", "NotFound", "Corrupt"]);

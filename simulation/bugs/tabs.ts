@@ -92,13 +92,18 @@ export const TABS_BUGS: readonly Bug[] = [
     edits: [{ file: LOCAL_DB, find: "      void this.#elsewhere();\n", replace: "" }],
   },
   {
+    name: "dead-leader-heard-late",
+    what: "a tab believes what a leader said before it died, and hears after the next one's word",
+    edits: [{ file: TAB, find: 'if (!own) onEnd(name, () => say({ kind: "who" }));', replace: "" }],
+  },
+  {
     name: "left-unheard",
     what: "what a tab committed and told nobody before it died, live queries do not show",
     edits: [
       {
         file: "client/db/wasm/tab.ts",
         find: `        tell({ leads: true });
-        say({ kind: "left" });
+        announce();
 `,
         replace: "",
       },

@@ -52,8 +52,6 @@ export interface Opened {
 /** On the channel of a database. A leader is known by a name of its own, since its successor starts with nothing. */
 export type ChannelMessage =
   | { readonly kind: "who" }
-  /** A tab is gone. */
-  | { readonly kind: "left" }
   | { readonly kind: "leader"; readonly leader: string; readonly opened: Opened }
   | { readonly kind: "call"; readonly leader: string; readonly session: string; readonly message: CallMessage }
   | { readonly kind: "reply"; readonly session: string; readonly reply: Reply };

@@ -25,7 +25,7 @@ import {
   perform,
   type RequestMessage,
 } from "./protocol.ts";
-import { Turnstile } from "./turnstile.ts";
+import { BEGIN, END, ROLLBACK, Turnstile } from "./turnstile.ts";
 
 /** How long a leader works without a rest. Milliseconds. */
 const WORK_MS = 50;
@@ -64,11 +64,9 @@ export function runTab(host: TabHost): void {
 
   let channel: Port | undefined;
   /** When this worker leads. */
-  let own:
-    | { readonly driver: LeadersDriver; readonly turnstile: Turnstile; readonly sessions: Set<string> }
-    | undefined;
+  let own: { driver: LeadersDriver; opened: Opened; turnstile: Turnstile; sessions: Set<string> } | undefined;
   /** Who leads, as far as is known. */
-  let leader: { readonly name: string; readonly opened: Opened } | undefined;
+  let leader: string | undefined;
   let announced: (opened: Opened) => void;
   const known = new Promise<Opened>((resolve) => {
     announced = resolve;
@@ -94,7 +92,7 @@ export function runTab(host: TabHost): void {
       else {
         channel = host.channel(`lakesync:${name}`);
         channel.addEventListener("message", (event) => hear(event.data as ChannelMessage));
-        // Held until this worker ends: others see by it that this tab is gone.
+        // Held until this worker ends.
         void locks.request(tabLock(session), {}, () => new Promise(() => undefined));
         const failed = new Promise<never>((_, reject) => {
           void locks.request(`lakesync:${name}`, {}, () =>
@@ -118,6 +116,8 @@ export function runTab(host: TabHost): void {
     tell({ torn: true, inTransaction });
     page.close();
   };
+  /** Calls `run` when a tab's worker is gone: its lock is granted then. */
+  const onEnd = (tab: string, run: () => void) => void locks?.request(tabLock(tab), {}, async () => run());
   const say = (message: ChannelMessage) => channel?.postMessage(message);
 
   /** The lock is this worker's: it opens the file and answers from now on. */
@@ -125,16 +125,23 @@ export function runTab(host: TabHost): void {
     const driver = await host.openDatabase(name, backend);
     // Whoever takes over goes on with the clock of the one before (H1, H3).
     await driver.script(setup);
-    own = { driver, turnstile: new Turnstile(driver), sessions: new Set() };
-    follow(session, { backend: driver.backend, identity: driver.identity });
-    say({ kind: "leader", leader: session, opened: (leader as NonNullable<typeof leader>).opened });
+    const opened = { backend: driver.backend, identity: driver.identity };
+    own = { driver, opened, turnstile: new Turnstile(driver), sessions: new Set() };
+    follow(session, opened);
+    announce();
   }
 
-  /** Somebody leads, maybe anew: what the last leader did not answer is repeated or given up. */
+  function announce(): void {
+    if (own) say({ kind: "leader", leader: session, opened: own.opened });
+  }
+
+  /** Somebody leads, maybe anew, and pages look again: what the last leader did not answer is repeated or given up. */
   function follow(name: string, opened: Opened): void {
-    if (leader?.name === name) return;
-    leader = { name, opened };
     tell({ leads: own !== undefined });
+    if (leader === name) return;
+    leader = name;
+    // What a dead leader said may arrive after what the next one says.
+    if (!own) onEnd(name, () => say({ kind: "who" }));
     announced(opened);
     const unanswered = [...sent.values()];
     sent.clear();
@@ -148,13 +155,10 @@ export function runTab(host: TabHost): void {
   function hear(message: ChannelMessage): void {
     switch (message.kind) {
       case "who":
-        if (own && leader) say({ kind: "leader", leader: session, opened: leader.opened });
+        announce();
         break;
       case "leader":
         if (!own) follow(message.leader, message.opened);
-        break;
-      case "left":
-        if (!own) tell({ leads: false });
         break;
       case "call":
         if (message.leader === session) serve(message.session, message.message);
@@ -171,13 +175,12 @@ export function runTab(host: TabHost): void {
     if (from !== session && !sessions.has(from)) {
       sessions.add(from);
       tell({ others: true }); // before it is answered: whatever is committed later, it is told of
-      // Granted when that tab's worker is gone.
-      void locks?.request(tabLock(from), {}, async () => {
+      onEnd(from, () => {
         sessions.delete(from);
         turnstile.leave(from);
-        // It may have committed what it told nobody.
+        // It may have committed what it told nobody: all look again.
         tell({ leads: true });
-        say({ kind: "left" });
+        announce();
       });
     }
     const sql = message.call === "execute" ? message.sql : undefined;
@@ -201,18 +204,18 @@ export function runTab(host: TabHost): void {
     const sql = message.call === "execute" ? message.sql : "";
     if (broken) {
       // The transaction died with its leader: nothing of it may run by itself.
-      if (/^\s*rollback\b/i.test(sql)) broken = inTransaction = false;
+      if (ROLLBACK.test(sql)) broken = inTransaction = false;
       tell({ id: message.id, error: failure(gone()) });
       return;
     }
-    if (/^\s*begin\b/i.test(sql)) inTransaction = true;
-    else if (/^\s*(?:commit|rollback)\s*$/i.test(sql)) inTransaction = false;
+    if (BEGIN.test(sql)) inTransaction = true;
+    else if (END.test(sql)) inTransaction = false;
     if (own) {
       serve(session, message);
       return;
     }
     sent.set(message.id, message);
-    if (leader) say({ kind: "call", leader: leader.name, session, message });
+    if (leader) say({ kind: "call", leader, session, message });
   }
 
   async function close(id: number): Promise<void> {

@@ -5,9 +5,9 @@
 import type { Driver } from "../driver.ts";
 import { Mutex } from "../mutex.ts";
 
-const BEGIN = /^\s*begin\b/i;
-const ROLLBACK = /^\s*rollback(?!\s+(?:transaction\s+)?to\b)/i;
-const END = /^\s*(?:commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
+export const BEGIN = /^\s*begin\b/i;
+export const ROLLBACK = /^\s*rollback(?!\s+(?:transaction\s+)?to\b)/i;
+export const END = /^\s*(?:commit|end|rollback(?!\s+(?:transaction\s+)?to\b))\b/i;
 
 interface Job {
   readonly session: string;
