@@ -19,7 +19,7 @@ export {
   migrateAdapter,
 } from "./migrate.ts";
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
-export { PostgresFeed } from "./postgres/feed.ts";
+export { FEED_MESSAGE, FEED_TRIGGER, PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
 export { PostgresSource, type SourceRelation } from "./postgres/source.ts";
 export { AdapterHost, type AdapterHostOptions } from "./remote/host.ts";

@@ -11,6 +11,7 @@ import { AdapterHost, type RemoteMessage } from "../adapters/index.ts";
 import type { DatabaseAdapter } from "../core/index.ts";
 import { type LakeSyncConfig, LakeSyncError, parseGatewayConfig } from "../schemas/index.ts";
 import { workerBundle } from "./bundle.ts";
+import { EditListener } from "./edit-listener.ts";
 
 export interface GatewayServerOptions {
   /** Of HTTP; 0 for any free one. */
@@ -28,7 +29,10 @@ export interface GatewayServerOptions {
   readonly assets?: string;
   /** How often Cron comes by; every five minutes by default, as in wrangler.toml. Milliseconds. */
   readonly cronMs?: number;
-  /** How often what others edited in databases is taken in (`admin/feeds`); every two seconds by default. Milliseconds. */
+  /**
+   * How often databases are asked what others edited in them (`admin/feeds`). By default every two seconds, and every minute while all of
+   * them tell it by themselves (docs/backends.md). Milliseconds.
+   */
   readonly feedMs?: number;
   /** Entry of a Worker of your own that embeds `lakesync/gateway`; the edge Worker by default. */
   readonly entry?: string;
@@ -53,6 +57,10 @@ export interface GatewayServerOptions {
 
 const CRON_MS = 5 * 60_000;
 const FEED_MS = 2_000;
+/** Where edits are heard of at once, for what was not. */
+const WATCH_MS = 60_000;
+/** As wrangler.toml has it: what others edited in databases. */
+const FEED_CRON = "* * * * *";
 const WRANGLER_TOML = join(import.meta.dirname, "..", "wrangler.toml");
 
 /** What a Worker would have as its R2 binding. */
@@ -63,6 +71,7 @@ export class GatewayServer {
   #miniflare: Miniflare | undefined;
   #url: URL | undefined;
   #timers: NodeJS.Timeout[] = [];
+  #listeners: EditListener[] = [];
 
   /** @throws `Misconfigured`, with the key and the remedy, when `config` or `adapter` is wrong */
   constructor(options: GatewayServerOptions) {
@@ -122,9 +131,31 @@ export class GatewayServer {
     });
     this.#miniflare = new Miniflare(options);
     this.#url = await this.#miniflare.ready;
-    const { cronMs = CRON_MS, feedMs = FEED_MS } = this.#options;
-    this.#timers = [this.#every(cronMs, "*/5 * * * *"), this.#every(feedMs, "* * * * *")];
+    const { cronMs = CRON_MS, feedMs } = this.#options;
+    this.#listeners = postgresOf(this.#options).map(([connectionString, name]) => {
+      const trouble = ({ code, message }: LakeSyncError) =>
+        say("warn", { event: "feed", backend: name, code, message });
+      return new EditListener({ name, connectionString, take: (schema) => this.#takeIn(schema), trouble });
+    });
+    for (const listener of this.#listeners) listener.start();
+    let askedMs = 0;
+    // A Worker of one's own may know databases that are not known here.
+    const watched = feedMs === undefined && entry === undefined && this.#listeners.length > 0;
+    const due = () => {
+      const rests = watched && this.#listeners.every(({ live }) => live);
+      if (rests && Date.now() - askedMs < WATCH_MS) return false;
+      askedMs = Date.now();
+      return true;
+    };
+    this.#timers = [this.#every(cronMs, "*/5 * * * *"), this.#every(feedMs ?? FEED_MS, FEED_CRON, due)];
     return this.#url;
+  }
+
+  /** What others edited, of one gateway or of all. */
+  async #takeIn(gatewayId: string | undefined): Promise<void> {
+    if (gatewayId === undefined) return this.#comeBy(FEED_CRON);
+    const message = { id: crypto.randomUUID(), timestamp: new Date(), attempts: 1, body: { gatewayId, feeds: true } };
+    await this.#tell((worker) => worker.queue("lakesync-flush", [message]));
   }
 
   /** What the Worker's flushes call, in this process. */
@@ -134,10 +165,10 @@ export class GatewayServer {
   }
 
   /** @param cron as wrangler.toml has it; one visit waits for the one before */
-  #every(ms: number, cron: string): NodeJS.Timeout {
+  #every(ms: number, cron: string, due = () => true): NodeJS.Timeout {
     let there = false;
     const visit = async () => {
-      if (there) return;
+      if (there || !due()) return;
       there = true;
       await this.#comeBy(cron);
       there = false;
@@ -145,13 +176,17 @@ export class GatewayServer {
     return setInterval(visit, ms).unref();
   }
 
-  /** Miniflare's Cron fires only when told to. What fails now is tried the next time. */
-  async #comeBy(cron: string): Promise<void> {
+  /** Miniflare's Cron fires only when told to. */
+  #comeBy(cron: string): Promise<void> {
+    return this.#tell((worker) => worker.scheduled({ cron }));
+  }
+
+  /** What fails now is tried the next time. */
+  async #tell(what: (worker: Awaited<ReturnType<Miniflare["getWorker"]>>) => Promise<unknown>): Promise<void> {
     try {
-      const worker = await this.#miniflare?.getWorker("lakesync");
-      await worker?.scheduled({ cron });
+      if (this.#miniflare) await what(await this.#miniflare.getWorker("lakesync"));
     } catch (error) {
-      console.error(JSON.stringify({ level: "error", event: "cron", error: String(error) }));
+      say("error", { event: "cron", error: String(error) });
     }
   }
 
@@ -177,6 +212,8 @@ export class GatewayServer {
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    await Promise.all(this.#listeners.map((listener) => listener.stop()));
+    this.#listeners = [];
     await this.#miniflare?.dispose();
     this.#miniflare = undefined;
   }
@@ -195,6 +232,18 @@ function checkAdapter(adapter: Partial<DatabaseAdapter>): void {
       `adapter is no DatabaseAdapter, since it has no ${lacks.join(", ")}; make one of lakesync/adapter, or one that has them.`,
       { key: "adapter" },
     );
+}
+
+const say = (level: "warn" | "error", told: object): void => console[level](JSON.stringify({ level, ...told }));
+
+/** Addresses of the Postgres databases that the Worker flushes into, once each, with a backend's name. */
+function postgresOf({ backends = {}, config, vars }: GatewayServerOptions): [url: string, name: string][] {
+  const secrets = config ? { ...secretsOf(config), ...vars } : {};
+  const named = Object.entries(config?.backends ?? {}).flatMap(([name, backend]) =>
+    backend.type === "postgres" && backend.env !== undefined ? [[name, secrets[backend.env] ?? ""] as const] : [],
+  );
+  const all = [...Object.entries(backends), ...named].filter(([, url]) => /^postgres(ql)?:/.test(url));
+  return [...new Map(all.map(([name, url]) => [url, name]))];
 }
 
 /** Variables that backends name, as far as this process has them. */

@@ -10,6 +10,9 @@
  *
  *   lakesync_feeds     each table that is followed: its client id, the newest clock that it gave
  *   lakesync_foreign   the entries: id, row, what it had beside its values, changed cells; later its clock, or why it was refused
+ *
+ * Each transaction that writes entries says so once in the server's log, as FEED_MESSAGE: who listens there (server/edit-listener.ts)
+ * need not ask every while.
  */
 import type pg from "pg";
 import { type Backlog, type ChangeFeed, type ForeignEdit, type ForeignEdits, foreignClock } from "../../core/index.ts";
@@ -28,6 +31,12 @@ import type { TableRecord } from "../sql/table.ts";
 import type { PostgresOptions } from "./index.ts";
 import { APPLIES, PostgresPool, quote } from "./pool.ts";
 import { PostgresSession } from "./session.ts";
+
+/** Prefix of the message. It says "transaction schema": the id of the transaction, and where the entries are. */
+export const FEED_MESSAGE = "lakesync_feeds";
+
+/** On every table that is followed. */
+export const FEED_TRIGGER = "lakesync_feed";
 
 type Refused = Parameters<ChangeFeed["settle"]>[2];
 
@@ -134,7 +143,26 @@ export class PostgresFeed implements ChangeFeed {
               coalesce(changed, '{}');
         END IF;
         RETURN NULL;
-      END $feed$;`);
+      END $feed$;
+      CREATE OR REPLACE FUNCTION ${this.#name("lakesync_tell")}() RETURNS trigger LANGUAGE plpgsql AS $tell$
+      DECLARE
+        mine CONSTANT pg_catalog.text := pg_catalog.pg_current_xact_id();
+      BEGIN
+        IF pg_catalog.current_setting('lakesync.told', true) IS DISTINCT FROM mine THEN
+          PERFORM pg_catalog.pg_logical_emit_message(true, '${FEED_MESSAGE}', mine OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) TG_TABLE_SCHEMA);
+          PERFORM pg_catalog.set_config('lakesync.told', mine, true);
+        END IF;
+        RETURN NULL;
+      END $tell$;`);
+    const { rowCount } = await client.query(
+      "SELECT FROM pg_trigger WHERE tgrelid = $1::regclass AND tgname = 'lakesync_tell'",
+      [foreign],
+    );
+    // Not CREATE OR REPLACE: that would wait for everybody who edits.
+    if (rowCount === 0)
+      await client.query(
+        `CREATE TRIGGER lakesync_tell AFTER INSERT ON ${foreign} FOR EACH STATEMENT EXECUTE FUNCTION ${this.#name("lakesync_tell")}()`,
+      );
   }
 
   /** Whoever writes the table waits until this has committed: no edit falls between the rows that are there and the trigger. */
@@ -143,7 +171,7 @@ export class PostgresFeed implements ChangeFeed {
     const calls = `EXECUTE FUNCTION ${this.#name("lakesync_feed")}('${Number(record.id)}')`;
     const unless = `WHEN (current_setting('${APPLIES}', true) IS DISTINCT FROM 'on')`;
     await client.query(`
-      CREATE OR REPLACE TRIGGER lakesync_feed AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW ${unless} ${calls};
+      CREATE OR REPLACE TRIGGER ${FEED_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW ${unless} ${calls};
       CREATE OR REPLACE TRIGGER lakesync_feed_all BEFORE TRUNCATE ON ${table} FOR EACH STATEMENT ${unless} ${calls};
       SET LOCAL extra_float_digits = 1;
       SET LOCAL bytea_output = hex;
@@ -163,7 +191,7 @@ export class PostgresFeed implements ChangeFeed {
         const record = await this.#followed(client, table);
         if (!record) return;
         const name = this.#name(record.table);
-        await client.query(`DROP TRIGGER IF EXISTS lakesync_feed ON ${name}`);
+        await client.query(`DROP TRIGGER IF EXISTS ${FEED_TRIGGER} ON ${name}`);
         await client.query(`DROP TRIGGER IF EXISTS lakesync_feed_all ON ${name}`);
         for (const own of ["lakesync_feeds", "lakesync_foreign"])
           await client.query(`DELETE FROM ${this.#name(own)} WHERE table_id = $1`, [record.id]);

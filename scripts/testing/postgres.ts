@@ -90,8 +90,11 @@ export interface TestPostgres {
   restart(): Promise<void>;
 }
 
-/** Starts a server. @param quiet what it says of being killed is not shown */
-export async function startPostgres({ quiet = false } = {}): Promise<TestPostgres> {
+/** Starts a server. @param quiet what it says of being killed is not shown @param settings as in postgresql.conf */
+export async function startPostgres({
+  quiet = false,
+  settings = {} as Readonly<Record<string, string>>,
+} = {}): Promise<TestPostgres> {
   const account = unprivilegedAccount();
   const scratch = mkdtempSync(join(tmpdir(), "lakesync-pg-"));
   chmodSync(scratch, 0o755);
@@ -118,6 +121,7 @@ export async function startPostgres({ quiet = false } = {}): Promise<TestPostgre
     "fsync=off",
     "-c",
     "log_min_messages=fatal",
+    ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
   ];
   const untilPipeCloses =
     '"$0" "$@" <&- & pid=$!; read -r how; kill -INT $pid 2>/dev/null; wait $pid; [ "$how" = keep ] || rm -rf "$SCRATCH" 2>/dev/null';
