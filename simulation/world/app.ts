@@ -149,7 +149,10 @@ export class App {
     const { device } = this;
     const { deps, spec } = device;
     const token = ({ stale }: { stale: boolean }) => {
-      if (stale || device.token === "") device.token = deps.tokenFor(spec.user);
+      if (stale || device.token === "") {
+        device.token = deps.tokenFor(spec.user);
+        deps.renewed(device);
+      }
       return device.token;
     };
     const options = { baseUrl: "http://gateway", gatewayId: GATEWAY, token, gzip: false, platform };
@@ -178,10 +181,14 @@ export class App {
       },
       pull: (call, signal) => {
         asks(signal);
+        if (call.cursor === "") deps.startsOver(device);
         return real.pull(call, signal);
       },
       ...(listen && { listen }),
-      checkpoint: real.checkpoint.bind(real),
+      checkpoint: (...asked) => {
+        deps.startsOver(device);
+        return real.checkpoint(...asked);
+      },
       chunk: real.chunk.bind(real),
     };
   }
