@@ -111,7 +111,7 @@ test.each([
   [{ columns: {} }, /A source has 1 to/],
   [{ columns: { "a b": "string" } }, /A column name starts with a letter/],
   [{ backend: "nowhere" }, /There is no backend "nowhere"/],
-  [{ backend: "lake" }, /Rows are pulled from Postgres; lake is iceberg/],
+  [{ backend: "lake" }, /Rows are pulled from Postgres and MySQL; lake is iceberg/],
   [{ gateways: ["No"] }, /not a gateway id/],
   [{ gateways: undefined }, /gateways/],
 ])("a source that is wrong is told by its key: %j", (change, message) => {

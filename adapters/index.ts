@@ -19,9 +19,11 @@ export {
   migrateAdapter,
 } from "./migrate.ts";
 export { MySQLAdapter, type MySQLOptions } from "./mysql/index.ts";
+export { MySQLSource } from "./mysql/source.ts";
 export { FEED_MESSAGE, FEED_TRIGGER, PostgresFeed } from "./postgres/feed.ts";
 export { PostgresAdapter, type PostgresOptions } from "./postgres/index.ts";
-export { PostgresSource, type SourceRelation } from "./postgres/source.ts";
+export { PostgresSource } from "./postgres/source.ts";
 export { AdapterHost, type AdapterHostOptions } from "./remote/host.ts";
 export type { RemoteMessage, RemoteReply } from "./remote/messages.ts";
 export { RemoteAdapter, type RemoteAdapterOptions } from "./remote/remote.ts";
+export type { RowSource, SourceRelation } from "./sql/source.ts";

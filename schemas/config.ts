@@ -114,8 +114,11 @@ export function parseConfig(input: unknown): Result<ParsedConfig, LakeSyncError>
   for (const [source, { backend }] of Object.entries(config.sources)) {
     if (!isKnown(backend)) return lacks(`sources.${source}.backend`, backend);
     const type = config.backends[backend]?.type;
-    if (type !== "postgres")
-      return misconfigured(`sources.${source}.backend`, `Rows are pulled from Postgres; ${backend} is ${type}.`);
+    if (type !== "postgres" && type !== "mysql")
+      return misconfigured(
+        `sources.${source}.backend`,
+        `Rows are pulled from Postgres and MySQL; ${backend} is ${type}.`,
+      );
   }
   const ring = known.find((each) => reaches(config, each, each));
   if (ring !== undefined)

@@ -9,7 +9,7 @@
 import { create } from "@bufbuild/protobuf";
 import { base64url } from "jose";
 import { z } from "zod";
-import { PostgresSource } from "../adapters/index.ts";
+import { MySQLSource, PostgresSource, type RowSource } from "../adapters/index.ts";
 import { accessFingerprint, resolvedFilters, tableAccess, validateSyncRules } from "../core/index.ts";
 import type { Env, Grant } from "../durable-objects/index.ts";
 import {
@@ -62,8 +62,9 @@ export async function pullSource(env: Env, { gatewayId, claims }: Grant, request
   const { backend, schema = gatewayId, table: from, query, key } = source;
   const relation = { schema, table: from, query, key, columns: table.columns };
   const database = unwrap(databaseOf(env, gatewayId, backend));
-  if (database?.type !== "postgres") throw notThere(name);
-  const reading = new PostgresSource(database.options, name);
+  if (!database) throw notThere(name);
+  const Source = database.type === "postgres" ? PostgresSource : MySQLSource;
+  const reading: RowSource = new Source(database.options, name);
   try {
     for (let queries = 0; more && batch.count === 0 && queries < SOURCE_QUERIES_MAX; queries++) {
       const { rowIds, rows } = unwrap(await reading.page(relation, buckets, after, SOURCE_ROWS));

@@ -1,8 +1,10 @@
 /** What MySQL and MariaDB say, as errors that name the thing and the remedy; which kind is which is told in postgres/errors.ts. */
 import { isLakeSyncError, LakeSyncError } from "../../schemas/index.ts";
 
-/** Deadlock, lock wait, and races for one row, table or column. */
-const RACES = new Set([1213, 1205, 1062, 1050, 1060, 1054, 1412]);
+/** Deadlock, lock wait, a table that was changed meanwhile. */
+const DEADLOCKS = new Set([1213, 1205, 1412]);
+/** And races for one row, table or column. */
+const RACES = new Set([...DEADLOCKS, 1062, 1050, 1060, 1054]);
 
 const UNAVAILABLE: Readonly<Record<string, string>> = {
   1040: "it has no connection left; raise max_connections, or use Hyperdrive",
@@ -36,6 +38,8 @@ const numberOf = (failure: unknown): number => Number((failure as MysqlFailure |
 const codeOf = (failure: unknown): string => String((failure as MysqlFailure | undefined)?.code ?? "");
 /** Node's own have negative numbers, mysql2's none. */
 const isServers = (failure: unknown): boolean => numberOf(failure) > 0;
+
+export const isDeadlock = (failure: unknown): boolean => DEADLOCKS.has(numberOf(failure));
 
 export const isRace = (failure: unknown): boolean => RACES.has(numberOf(failure));
 

@@ -24,13 +24,12 @@ import type { MergedRow, RowUpdate } from "../sql/page.ts";
 import { diedMs, packStamps, packTombstone } from "../sql/row-state.ts";
 import type { TableChange, TableColumn, TableRecord } from "../sql/table.ts";
 import { type MysqlLoad, partsOf, tupleOf } from "./load.ts";
+import { quote } from "./pool.ts";
 import { fromSql, sqlType, toSql } from "./values.ts";
 
 const CHUNKS_READ = 8;
 /** Says on a table that LakeSync made it. */
 const OURS = "LakeSync";
-
-const quote = (name: string): string => `\`${name.replaceAll("`", "``")}\``;
 
 export class MysqlSession implements SqlWriter {
   readonly #connection: Connection;
