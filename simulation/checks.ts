@@ -112,6 +112,16 @@ export class Watch {
     if (!this.#began.has(device)) this.#began.set(device, moment);
   }
 
+  /** Another token than the one that the gateway goes by until it hears of it: the round that ends next is not looked at. */
+  renewed(device: Device): void {
+    this.#began.set(device, -1);
+  }
+
+  /** It takes a checkpoint, or pulls from nothing. */
+  startsOver(device: Device): void {
+    this.#cursors.delete(device);
+  }
+
   /** The oracle's moment when the device's round began; told once. */
   began(device: Device): number | undefined {
     const moment = this.#began.get(device);

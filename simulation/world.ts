@@ -103,6 +103,8 @@ export class World {
       schema: () => this.schema(),
       fail: (what) => this.fail(what),
       asks: (device) => this.watch.asks(device, this.oracle.moment),
+      renewed: (device) => this.watch.renewed(device),
+      startsOver: (device) => this.watch.startsOver(device),
       progressed: (device) => this.#guarded(() => this.watch.progressed(this, device)),
       diverged: (device, tables) => this.fail(`[V2] ${device.name} holds other rows of ${tables} than the gateway`),
       synced: (device) => this.#guarded(() => checkDevice(this, device)),

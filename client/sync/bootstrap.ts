@@ -45,16 +45,11 @@ const CHUNK = {
   planes: { no: 2, type: "bool" },
 } as const;
 
-/** Chunks that are downloaded at once, ahead of the one that is being installed; each has some megabytes when it is decoded. */
+/** Chunks that are downloaded at once, ahead of the one that is being installed. */
 const AHEAD = 4;
 const PLANS_MAX = 2;
 /** A chunk that will not come, however often it is asked for. */
 const GONE: ReadonlySet<string> = new Set(["CursorExpired", "Forbidden", "NotFound", "Corrupt"]);
-
-interface Loaded {
-  readonly batches: readonly DeltaBatch[];
-  readonly bytes: number;
-}
 
 /**
  * @param first under way, or just offered
@@ -92,28 +87,34 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
   let at = Number((await db.transaction((tx) => tx.getMeta("installed"))) ?? 0);
   let rows = chunks.slice(0, at).reduce((sum, chunk) => sum + chunk.rows, 0);
   let bytes = 0;
-  const loading: Promise<Loaded>[] = [];
+  // Chunks are downloaded ahead as they come, and decoded one at a time: what is decoded takes many times the memory.
+  const loading: Promise<Uint8Array>[] = [];
   let next = at;
   for (; at < chunks.length; at++) {
     while (next < chunks.length && loading.length <= AHEAD) {
-      const load = loadChunk(host, chunks[next++] as CheckpointChunk);
+      const load = host.chunk((chunks[next++] as CheckpointChunk).name);
       load.catch(() => undefined); // told where it is awaited
       loading.push(load);
     }
-    const loaded = (await loading.shift()) as Loaded;
+    const chunk = chunks[at] as CheckpointChunk;
+    const zipped = (await loading.shift()) as Uint8Array;
+    // What was damaged on the way comes whole the next time; what is damaged where it lies does not.
+    const batches = (await decodeChunk(zipped, chunk)) ?? (await decodeChunk(await host.chunk(chunk.name), chunk));
+    if (!batches)
+      throw new LakeSyncError("Corrupt", `The chunk ${chunk.name} has another checksum than the gateway said.`);
     await db.applyRemote(async (tx) => {
       const sweep = await Sweep.resume(tx, host.replace);
       const applier = { tx, clientId: db.clientId, sweep };
-      for (const batch of loaded.batches) await tx.fill(batch.table, () => applyBatch(applier, batch));
+      for (const batch of batches) await tx.fill(batch.table, () => applyBatch(applier, batch));
       await receive(
         tx,
-        loaded.batches.flatMap((batch) => batch.hlcs),
+        batches.flatMap((batch) => batch.hlcs),
       );
       await tx.setMeta("installed", String(at + 1));
     });
-    const { length: came } = loaded.batches.flatMap(({ rowIds }) => rowIds);
-    rows += (chunks[at] as CheckpointChunk).rows || came;
-    bytes += loaded.bytes;
+    const { length: came } = batches.flatMap(({ rowIds }) => rowIds);
+    rows += chunk.rows || came;
+    bytes += zipped.length;
     host.progress({ rows, bytes, total: Math.max(total, rows) }, came);
     await host.push();
   }
@@ -123,25 +124,19 @@ async function follow(db: LocalDB, host: Installation, { cursor, chunks, rows: t
   });
 }
 
-/** What was damaged on the way comes whole the next time; what is damaged where it lies does not. */
-async function loadChunk(host: Installation, chunk: CheckpointChunk): Promise<Loaded> {
-  return (await loadOnce(host, chunk)) ?? (await loadOnce(host, chunk)) ?? Promise.reject(damaged(chunk.name));
-}
-
-async function loadOnce(host: Installation, { name, sha256: expected }: CheckpointChunk): Promise<Loaded | undefined> {
-  const zipped = await host.chunk(name);
+/** @returns undefined when it is not what the gateway said */
+async function decodeChunk(
+  zipped: Uint8Array,
+  { sha256: expected }: CheckpointChunk,
+): Promise<DeltaBatch[] | undefined> {
   if (expected !== undefined && (await sha256Of(zipped)) !== expected) return undefined;
   const plain = await through(new DecompressionStream("gzip"), zipped).catch(() => undefined);
   if (!plain) return undefined;
   const { batches, planes } = decode(CHUNK, plain);
-  const decoded = batches.map((batch) =>
+  return batches.map((batch) =>
     unwrap(decodeBatch(planes ? { ...batch, hlcs: fromPlanes(batch.hlcs) } : batch, "" as ClientId)),
   );
-  return { batches: decoded, bytes: zipped.length };
 }
 
 const sha256Of = async (bytes: Uint8Array): Promise<string> =>
   bytesToHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)));
-
-const damaged = (name: string): LakeSyncError =>
-  new LakeSyncError("Corrupt", `The chunk ${name} has another checksum than the gateway said.`);

@@ -38,6 +38,8 @@ export interface Inbox {
   readonly pages: Page[];
   /** There may be more than came by itself. */
   behind: boolean;
+  /** A push was sent, and its answer has not come: pages may tell of edits that still wait here, and a pull has to tell of them again. */
+  doubt?: boolean;
 }
 
 export interface RoundEvents {
@@ -103,7 +105,8 @@ export class Round {
   async #takePages(): Promise<void> {
     const inbox = this.#inbox;
     const pages = inbox.pages.splice(0);
-    if (pages.length === 0) return;
+    if (inbox.doubt) inbox.behind = true;
+    if (inbox.doubt || pages.length === 0) return;
     await this.#db.applyRemote(async (tx) => {
       this.#owed = false;
       for (const page of pages)
@@ -142,7 +145,7 @@ export class Round {
     let timed: Timed<PushAnswer>;
     try {
       const { clientId } = db;
-      this.#owed = true;
+      this.#owed = this.#inbox.doubt = true;
       timed = await this.#ask((signal) =>
         this.#transport.push({ clientId, batches: toBatches(entries, clientId) }, signal),
       );
@@ -192,6 +195,7 @@ export class Round {
       await this.#settle(tx, accepted, refused, answer.serverHlc);
       if (drifted) await restamp(tx);
     });
+    this.#inbox.doubt = false;
     this.#events.progress({ pushed: accepted.length, pulled: 0, rejected: refused.length });
     const settled = accepted.length + refused.length;
     if (drifted && this.#restamped && settled === 0)

@@ -213,4 +213,15 @@ export const CLIENT_BUGS: readonly Bug[] = [
       { file: LOCAL_DB, find: '        await driver.execute("COMMIT");\n', replace: "" },
     ],
   },
+  {
+    name: "page-before-its-answer",
+    what: "a page that came unasked is taken although the answer to a push that it tells of was lost",
+    edits: [
+      {
+        file: "client/sync/round.ts",
+        find: "if (inbox.doubt || pages.length === 0) return;",
+        replace: "if (pages.length === 0) return;",
+      },
+    ],
+  },
 ];

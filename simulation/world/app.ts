@@ -42,6 +42,7 @@ export class App {
   readonly shown = new Map<string, readonly Row[]>();
   answer: Answer | undefined;
   #socket: ReturnType<Platform["openSocket"]> | undefined;
+  #connectedMs = 0;
 
   constructor(device: Device, birth: number) {
     this.device = device;
@@ -63,6 +64,7 @@ export class App {
       fetch: (url, init) => device.link.fetch(process, url, init),
       openSocket: (url, protocols) => {
         this.#socket = device.link.openSocket(process, url, protocols);
+        this.#connectedMs = network.scheduler.now;
         network.scheduler.after(HANDOVER_MS, () => this.#isAlone(), process);
         return this.#socket;
       },
@@ -76,7 +78,9 @@ export class App {
   #isAlone(): void {
     const { device } = this;
     const connected = device.apps.filter((app) => app.#socket?.readyState === OPEN);
-    if (connected.length > 1) device.deps.fail(`[C3] ${connected.map(({ name }) => name).join(" and ")} are connected`);
+    const newest = Math.max(...connected.map((app) => app.#connectedMs));
+    if (connected.length > 1 && newest + HANDOVER_MS <= device.deps.network.scheduler.now)
+      device.deps.fail(`[C3] ${connected.map(({ name }) => name).join(" and ")} are connected`);
   }
 
   async start(): Promise<void> {
@@ -145,7 +149,10 @@ export class App {
     const { device } = this;
     const { deps, spec } = device;
     const token = ({ stale }: { stale: boolean }) => {
-      if (stale || device.token === "") device.token = deps.tokenFor(spec.user);
+      if (stale || device.token === "") {
+        device.token = deps.tokenFor(spec.user);
+        deps.renewed(device);
+      }
       return device.token;
     };
     const options = { baseUrl: "http://gateway", gatewayId: GATEWAY, token, gzip: false, platform };
@@ -174,10 +181,14 @@ export class App {
       },
       pull: (call, signal) => {
         asks(signal);
+        if (call.cursor === "") deps.startsOver(device);
         return real.pull(call, signal);
       },
       ...(listen && { listen }),
-      checkpoint: real.checkpoint.bind(real),
+      checkpoint: (...asked) => {
+        deps.startsOver(device);
+        return real.checkpoint(...asked);
+      },
       chunk: real.chunk.bind(real),
     };
   }

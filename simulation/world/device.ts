@@ -36,6 +36,10 @@ export interface DeviceDeps {
   note(who: string, what: string): void;
   /** A request is about to leave. */
   asks(device: Device): void;
+  /** It has a new token. */
+  renewed(device: Device): void;
+  /** It is about to begin with nothing, as far as its cursor goes. */
+  startsOver(device: Device): void;
   /** A round ended well. */
   synced(device: Device): Promise<void>;
   /** Something was applied or acknowledged. */

@@ -13,6 +13,7 @@
 import {
   type CheckpointManifest,
   type ColdAsk,
+  checkpointDuty,
   type LakeAdapter,
   layoutOf,
   seenRows,
@@ -53,6 +54,7 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 import { lakeOf } from "../destination.ts";
+import { sendFor } from "../maintenance.ts";
 import { placed } from "../range.ts";
 
 interface ServedChunk {
@@ -112,7 +114,11 @@ export async function checkpointFor(
         );
         // A shard that knows newer rules than these chunks were chosen by: the device asks again in a moment.
         const good = remembered && version <= state.version;
-        if (windowed && !good) throw notYet();
+        if (windowed && !good) {
+          // Nothing else may send for it: after a rebuild, say, nothing is flushed.
+          await sendFor(env, [{ gatewayId, duty: checkpointDuty(shard) }]);
+          throw notYet();
+        }
         if (good && (offer.chunks.length > 0 || windowed)) {
           any = true;
           chunks.push(...offer.chunks);
