@@ -226,5 +226,5 @@ function troubleOf(failure: unknown, backend: string): LakeSyncError {
     ? (["Misconfigured", `for that, ${remedy}`] as const)
     : (["DestinationUnavailable", "the connection is tried again"] as const);
   const message = `${backend} does not tell at once what others edit in it: ${why}. Until then ${asked}.`;
-  return new LakeSyncError(kind, message, { backend, ...(code && { sqlState: code }) }, { cause: failure });
+  return new LakeSyncError(kind, message, { backend, ...(code && { reason: code }) }, { cause: failure });
 }
