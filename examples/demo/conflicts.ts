@@ -2,6 +2,7 @@
  * What makes sync hard, on the films: edits of different columns, of the same column, deletes, and an edit that was made
  * offline long before it arrives; and alice and bob on one task, whoever syncs first.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { cell, type Device } from "./devices.ts";
 
 export interface Conflicts {
@@ -57,7 +58,8 @@ async function taskInEveryOrder(alice: Device, bob: Device, carol: Device): Prom
 
 async function sameColumn(alice: Device, bob: Device, carol: Device): Promise<boolean> {
   await alice.sync.tracker.update("movies", "movie-1", { director: "Alice" });
-  await bob.sync.tracker.update("movies", "movie-1", { director: "Bob" }); // later
+  await sleep(5); // within one millisecond nobody is later: the client ids decide
+  await bob.sync.tracker.update("movies", "movie-1", { director: "Bob" });
   await settle(bob, alice, carol); // the earlier one arrives last
   const seen = await Promise.all([alice, bob, carol].map((d) => cell(d, "movies", "movie-1", "director")));
   return seen.every((director) => director === "Bob");
