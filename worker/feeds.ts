@@ -27,11 +27,10 @@ import { backendsIn, databaseOf } from "./backends.ts";
 import { backendOf } from "./config.ts";
 import { destinationFor } from "./destination.ts";
 import { log } from "./middleware/log.ts";
+import { sendAll } from "./send.ts";
 
 /** Who a database's edits are by, as far as client ids go (S6). */
 const CLAIMS = { sub: "lakesync:feed", role: "admin" } as const;
-/** Messages of one sendBatch. */
-const MESSAGES_MAX = 100;
 
 const tenantOf = (env: Env, gatewayId: string) => env.TENANT.getByName(gatewayId);
 
@@ -151,9 +150,10 @@ const pushTo =
 /** Sends for every gateway that has tables of which databases keep edits. */
 export async function planFeeds(env: Env): Promise<void> {
   const gateways = unwrap(await ask<string[]>("registry", tenantOf(env, REGISTRY).fedGateways()));
-  const messages = gateways.map((gatewayId): { body: FeedMessage } => ({ body: { gatewayId, feeds: true } }));
-  for (let at = 0; at < messages.length; at += MESSAGES_MAX)
-    await env.FLUSH_QUEUE.sendBatch(messages.slice(at, at + MESSAGES_MAX));
+  await sendAll(
+    env.FLUSH_QUEUE,
+    gateways.map((gatewayId): FeedMessage => ({ gatewayId, feeds: true })),
+  );
 }
 
 /** What goes wrong waits in the database, for the next minute. */

@@ -16,18 +16,15 @@ import { checkpointShard } from "./checkpoint/make.ts";
 import { lakeOf } from "./destination.ts";
 import { ageTable, dutiesOf, followTable } from "./follow.ts";
 import { log } from "./middleware/log.ts";
+import { sendAll } from "./send.ts";
 
-/** Messages of one sendBatch. */
-const MESSAGES_MAX = 100;
 /** Tenants asked at once. */
 const CONCURRENCY = 20;
 
 const tenantOf = (env: Env, gatewayId: string) => env.TENANT.getByName(gatewayId);
 
-export async function sendFor(env: Env, messages: readonly MaintenanceMessage[]): Promise<void> {
-  for (let at = 0; at < messages.length; at += MESSAGES_MAX)
-    await env.MAINTENANCE_QUEUE.sendBatch(messages.slice(at, at + MESSAGES_MAX).map((body) => ({ body })));
-}
+export const sendFor = (env: Env, messages: readonly MaintenanceMessage[]): Promise<void> =>
+  sendAll(env.MAINTENANCE_QUEUE, messages);
 
 /** After a flush that these entries of the ledger count. What goes wrong here is made good by the next flush, or by Cron. */
 export async function noteFlush(env: Env, gatewayId: string, entries: readonly string[]): Promise<void> {

@@ -18,22 +18,11 @@ import {
   ok,
   packHlc,
   type Scalar,
-  type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
 import { Random } from "../kernel/random.ts";
-import { FlushedShard } from "./flushed-shard.ts";
+import { FlushedShard, TABLE } from "./flushed-shard.ts";
 
-const TABLE: TableSchema = {
-  table: "todos",
-  version: 1,
-  columns: [
-    { id: 1, name: "title", type: "string", nullable: true },
-    { id: 2, name: "votes", type: "integer", nullable: true },
-  ],
-  lastColumnId: 2,
-  shards: 0,
-};
 const DEVICE = "device-1" as ClientId;
 const STEPS = 60;
 

@@ -14,6 +14,18 @@ import {
   unwrap,
 } from "../../schemas/index.ts";
 
+/** What tests of backends flush. */
+export const TABLE: TableSchema = {
+  table: "todos",
+  version: 1,
+  columns: [
+    { id: 1, name: "title", type: "string", nullable: true },
+    { id: 2, name: "votes", type: "integer", nullable: true },
+  ],
+  lastColumnId: 2,
+  shards: 0,
+};
+
 export class FlushedShard {
   readonly gatewayId = "demo";
   readonly shard = "main";

@@ -11,22 +11,11 @@ import {
   packHlc,
   type Scalar,
   type Seq,
-  type TableSchema,
   unwrap,
 } from "../../schemas/index.ts";
-import { FlushedShard } from "./flushed-shard.ts";
+import { FlushedShard, TABLE } from "./flushed-shard.ts";
 
 const KILLS = 20;
-const TABLE: TableSchema = {
-  table: "todos",
-  version: 1,
-  columns: [
-    { id: 1, name: "title", type: "string", nullable: true },
-    { id: 2, name: "votes", type: "integer", nullable: true },
-  ],
-  lastColumnId: 2,
-  shards: 0,
-};
 const CLIENT = "client-1" as ClientId;
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 

@@ -103,7 +103,6 @@ export async function checkpointFor(
   );
   const parts = new Map<string, CursorPart>();
   const chunks: ServedChunk[] = [];
-  let any = false;
   if (offers.some((offer) => offer.chunks.length > 0 || offer.windowed))
     await Promise.all(
       offers.map(async (offer) => {
@@ -120,7 +119,6 @@ export async function checkpointFor(
           throw notYet();
         }
         if (good && (offer.chunks.length > 0 || windowed)) {
-          any = true;
           chunks.push(...offer.chunks);
           parts.set(shard, { fingerprint, position: { at: "tail", seq, exact: false } });
         } else {
@@ -129,7 +127,8 @@ export async function checkpointFor(
         }
       }),
     );
-  if (!any) return { cursor: "", chunks: [], rows: 0, bytes: 0 };
+  if (![...parts.values()].some(({ position }) => position.at === "tail"))
+    return { cursor: "", chunks: [], rows: 0, bytes: 0 };
   const asked = [...new Set(tables)].sort().join(",");
   return {
     cursor: encodeCursor({ map: state.map.version, tables: asked, shards: parts }),
